@@ -1,0 +1,21 @@
+"""The one place that names the engines; imports one when it is asked for."""
+
+from __future__ import annotations
+
+from flame_remote._config import Config
+from flame_remote.engine import Engine
+
+
+def create_engine(config: Config) -> Engine:
+    """Start the engine that `config` names. Blocks until calls can be made.
+
+    Raises:
+        WorkerStartError: worker processes cannot be started.
+    """
+    if config.engine == "inline":
+        from flame_remote._inline.engine import InlineEngine
+
+        return InlineEngine(config)
+    from flame_remote._local.engine import LocalEngine
+
+    return LocalEngine(config)

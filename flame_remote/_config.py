@@ -1,0 +1,191 @@
+"""What `init()` and the environment say about the engine; an argument wins over the environment.
+
+Environment: FLAME_ENGINE and FLAME_NUM_CPUS, which mean what `engine` and `num_cpus` mean.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from flame_remote._options import amount, nearest, resource_amounts, whole_number
+from flame_remote.exceptions import InvalidOptionError
+
+ENGINES: Final = {"embedded": "embedded", "local": "embedded", "inline": "inline"}
+_STORE_SHARE: Final = 0.3  # the rest is for the user's own values, in the driver and the workers
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What an engine is started with.
+
+    `engine` is "embedded" or "inline". `resources` are the user's own resources by name.
+    `store_bytes` is how much memory stored values may take.
+    """
+
+    engine: str
+    num_cpus: int
+    num_gpus: float
+    store_bytes: int
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+    def amounts(self) -> dict[str, float]:
+        """Return all resources by name, as `Engine.resources` gives them."""
+        amounts = {"CPU": float(self.num_cpus), "GPU": float(self.num_gpus), **self.resources}
+        return {name: amount for name, amount in amounts.items() if amount}
+
+
+def load_config(
+    engine: str | None = None,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    store_bytes: int | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Config:
+    """Settle every setting: the argument, else the environment, else the default.
+
+    Raises:
+        InvalidOptionError: a setting is out of range, or an engine of that name does not exist.
+        TypeError: a setting is of the wrong type.
+    """
+    if engine is None:
+        engine = environment.get("FLAME_ENGINE") or "embedded"
+    if num_cpus is None:
+        given = environment.get("FLAME_NUM_CPUS")
+        num_cpus = _parsed_cpus(given) if given else usable_cpus()
+    return Config(
+        engine=_engine_name(engine),
+        num_cpus=whole_number("num_cpus", num_cpus, at_least=1),
+        num_gpus=amount("num_gpus", usable_gpus() if num_gpus is None else num_gpus),
+        store_bytes=whole_number(
+            "store_bytes",
+            int(available_memory_bytes() * _STORE_SHARE) if store_bytes is None else store_bytes,
+            at_least=1,
+        ),
+        resources=dict(resource_amounts(resources or {})),
+    )
+
+
+def _engine_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"engine must be a name, e.g. 'inline', not {type(name).__name__}")
+    try:
+        return ENGINES[name]
+    except KeyError:
+        pass
+    possible = "possible engines: " + ", ".join(repr(engine) for engine in ENGINES)
+    if "://" in name:
+        raise InvalidOptionError(
+            f"cannot connect to {name!r}: engines run on this machine only so far; {possible}"
+        )
+    raise InvalidOptionError(f"there is no engine {name!r}{nearest(name, ENGINES)}; {possible}")
+
+
+def _parsed_cpus(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidOptionError(
+            f"FLAME_NUM_CPUS must be a whole number, 1 or more, not {text!r}"
+        ) from None
+
+
+# --- what this machine lets the process use -------------------------------------------------------
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use: its affinity, within its control groups' quota."""
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        cpus = os.cpu_count() or 1
+    quota = _cpu_quota("/")
+    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def usable_gpus() -> int:
+    """Return how many NVIDIA GPUs this process may use, 0 where the driver is not there."""
+    try:
+        there = len(os.listdir("/proc/driver/nvidia/gpus"))
+    except OSError:
+        return 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return there if visible is None else min(there, len([v for v in visible.split(",") if v]))
+
+
+def available_memory_bytes() -> int:
+    """Return how much memory is free for new use, here and within the control groups' limit."""
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for line in _lines("/proc/meminfo"):  # not there on macOS: the physical memory must do
+        if line.startswith("MemAvailable:"):
+            free = int(line.split()[1]) * 1024
+    limit = _memory_headroom("/")
+    return free if limit is None else max(1, min(free, limit))
+
+
+def _lines(file: str) -> list[str]:
+    """Read a file's lines; none if it is not there."""
+    try:
+        with open(file) as lines:
+            return lines.read().splitlines()
+    except OSError:
+        return []
+
+
+def _group_folders(root: str, controller: str) -> list[str]:
+    """List the folders of the control groups that bind this process, innermost first.
+
+    /proc/self/cgroup has a line `0::/path` for version 2, `n:controllers:/path` for version 1.
+    Inside a container the path may be the host's, which is not mounted: then only the top exists.
+    """
+    folders = []
+    for line in _lines(os.path.join(root, "proc/self/cgroup")):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            top = os.path.join(root, "sys/fs/cgroup")
+        elif controller in controllers.split(","):
+            top = os.path.join(root, "sys/fs/cgroup", controller)
+        else:
+            continue
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        folders += [os.path.join(top, *parts[:depth]) for depth in range(len(parts), -1, -1)]
+    return folders
+
+
+def _read_numbers(*path: str) -> list[int | None]:
+    """Read the numbers of a control file, None for "max"; nothing if the file is not there."""
+    words = " ".join(_lines(os.path.join(*path))).split()
+    return [None if word == "max" else int(word) for word in words]
+
+
+def _cpu_quota(root: str) -> float | None:
+    """Return the smallest quota in CPUs of all groups of this process, None for no limit."""
+    quotas = []
+    for folder in _group_folders(root, "cpu"):
+        numbers = _read_numbers(folder, "cpu.max") or [
+            *_read_numbers(folder, "cpu.cfs_quota_us"),
+            *_read_numbers(folder, "cpu.cfs_period_us"),
+        ]
+        match numbers:
+            case [int() as quota, int() as period] if quota > 0 and period > 0:
+                quotas.append(quota / period)
+    return min(quotas, default=None)
+
+
+def _memory_headroom(root: str) -> int | None:
+    """Return the bytes left under the tightest memory limit, None for no limit."""
+    left = []
+    for folder in _group_folders(root, "memory"):
+        for limit_name, usage_name in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            match [*_read_numbers(folder, limit_name), *_read_numbers(folder, usage_name)]:
+                case [int() as limit, int() as usage]:
+                    left.append(limit - usage)
+    return min(left, default=None)

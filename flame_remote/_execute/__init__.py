@@ -1,0 +1,1 @@
+"""The only place that calls user code, and how its results and errors get ready to travel."""

@@ -1,0 +1,113 @@
+"""The calls that have not ended: what each waits for, and whether that can ever come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flame_remote._ids import ActorId, ObjectId, TaskId
+from flame_remote._spec import TaskSpec
+
+from .actors import InlineActor
+from .objects import ObjectTable, StoredObject
+
+
+class CallTable:
+    """All calls that wait or run, of an engine. The engine's lock guards it."""
+
+    def __init__(self, objects: ObjectTable, actors: dict[ActorId, InlineActor]) -> None:
+        self._objects = objects
+        self._actors = actors
+        self._waiting: dict[TaskId, TaskSpec] = {}  # in the order of the calls
+        self._running: dict[TaskId, TaskSpec] = {}
+        # What a running task, or one that it is nested in, waits for in `get`.
+        self._blocked_on: dict[TaskId, ObjectId] = {}
+
+    def add(self, spec: TaskSpec) -> None:
+        """Take in a call. Until remove(), what it refers to is kept."""
+        self._waiting[spec.id] = spec
+        self._objects.hold(_held_by(spec))
+
+    def remove(self, spec: TaskSpec) -> dict[ObjectId, StoredObject]:
+        """Let go of a running call; return the objects that are gone by that."""
+        del self._running[spec.id]
+        actor = self._actors.get(spec.actor)
+        if actor is not None:
+            actor.running.remove(spec.id)
+        return self._objects.release(_held_by(spec))
+
+    def running(self, task_id: TaskId) -> TaskSpec | None:
+        """Return a call that has started and not ended."""
+        return self._running.get(task_id)
+
+    def claim(self, task_id: TaskId) -> TaskSpec | None:
+        """Return a call that has not started, if this is one; it counts as running from now on."""
+        spec = self._waiting.pop(task_id, None)
+        if spec is not None:
+            self._running[task_id] = spec
+            actor = self._actors.get(spec.actor)
+            if actor is not None:
+                actor.running.append(task_id)
+        return spec
+
+    def claim_next(self) -> TaskSpec | None:
+        """Claim the first call that nothing keeps from running."""
+        for spec in self._waiting.values():
+            if not self._obstacle(spec):
+                return self.claim(spec.id)
+        return None
+
+    def block(self, stack: Iterable[TaskId], object_id: ObjectId) -> None:
+        """Note that tasks nested in one another cannot go on before an object is there."""
+        for task_id in stack:
+            self._blocked_on[task_id] = object_id
+
+    def unblock(self, stack: Iterable[TaskId]) -> None:
+        """Note that they go on."""
+        for task_id in stack:
+            self._blocked_on.pop(task_id, None)
+
+    def cycle(self, stack: Iterable[TaskId], object_id: ObjectId) -> tuple[str, ...]:
+        """Return the names of the tasks in a circle, if `stack` would wait for itself in `get`.
+
+        Empty if it would not: then somebody else is able to produce the object.
+        """
+        names: list[str] = []
+        seen: set[ObjectId] = set()
+        while object_id not in seen:
+            seen.add(object_id)
+            if (waiting := self._waiting.get(object_id)) is not None:
+                names.append(f"{waiting.target.name}()")
+                object_id = self._obstacle(waiting)
+            elif (running := self._running.get(object_id)) is not None:
+                names.append(f"{running.target.name}()")
+                actor = self._actors.get(running.actor)
+                loop = actor.loop if actor is not None else None
+                if object_id in stack or (loop is not None and loop.is_current()):
+                    return (names[-1], *names[:-1])
+                object_id = self._blocked_on.get(object_id, 0)
+            else:
+                break
+        return ()
+
+    def _obstacle(self, spec: TaskSpec) -> TaskId:
+        """Return the task that must end before this one can start; 0 if none must."""
+        for object_id in (spec.actor, *(object_id for _, object_id in spec.dependencies)):
+            stored = self._objects.get(object_id)
+            if stored is not None and not stored.done:
+                return object_id
+        actor = self._actors.get(spec.actor)
+        if actor is None or actor.how_it_died:
+            return 0
+        if actor.is_busy:
+            return actor.running[0]
+        for earlier in self._waiting.values():
+            if earlier is spec:
+                break
+            if earlier.actor == spec.actor:
+                return earlier.id
+        return 0
+
+
+def _held_by(spec: TaskSpec) -> list[ObjectId]:
+    held = [object_id for _, object_id in spec.dependencies]
+    return [*held, *spec.nested, *((spec.actor,) if spec.actor else ())]

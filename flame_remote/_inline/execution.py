@@ -1,0 +1,109 @@
+"""One call from its description to what is kept of it, but for the calling itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flame_remote._execute.failure import add_needed_by, encode_error, encode_failure
+from flame_remote._execute.result import cannot_rebuild, pack_result
+from flame_remote._ids import ActorId, ObjectId
+from flame_remote._outcome import Kind, Outcome
+from flame_remote._spec import TargetKind, TaskSpec
+from flame_remote._wire.arguments import unpack_arguments
+from flame_remote._wire.packing import Packed, unpack
+from flame_remote.exceptions import ActorDiedError, FlameError, SerializationError
+
+from .actors import InlineActor
+from .nesting import is_stack_nearly_full
+from .objects import ObjectTable
+
+
+class CallExecutor:
+    """Makes calls ready and takes in how they ended. Reads the tables of the engine.
+
+    Runs user code, so it is never called under the engine's lock. Safe to call from any thread:
+    a call that it is given holds all that it refers to.
+    """
+
+    def __init__(self, objects: ObjectTable, actors: Mapping[ActorId, InlineActor]) -> None:
+        self._objects = objects
+        self._actors = actors
+        # By target. Two threads may load the same code at once; either's will do.
+        self._code: dict[int, Any] = {}
+
+    def prepare(
+        self, spec: TaskSpec
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | Outcome:
+        """Return what is to be called, or the failure that keeps it from being called."""
+        target = spec.target
+        for _, object_id in spec.dependencies:
+            stored = self._objects.get(object_id)
+            if stored is not None and stored.outcome.kind is Kind.FAILED:
+                stored.was_read = True
+                return Outcome(Kind.FAILED, add_needed_by(stored.outcome.data, target.name))
+        actor = self._actors.get(spec.actor)
+        if actor is not None and actor.failure:
+            return Outcome(Kind.FAILED, add_needed_by(actor.failure, target.name))
+        if spec.actor and (actor is None or actor.how_it_died):
+            return failed(died(target.name, actor))
+        if is_stack_nearly_full():
+            error = RecursionError("tasks inside tasks, too deep to run them all in one thread")
+            return self._raised(spec, error)
+        try:
+            function = self._function_of(spec)
+            values = [(place, self._load(object_id)) for place, object_id in spec.dependencies]
+            args, kwargs = unpack_arguments(spec.payload, values)
+        except FlameError as error:  # a ref of an ended session among them
+            return failed(error)
+        except Exception as error:
+            return failed(cannot_rebuild(f"the call of {target.name}()", "worker", error))
+        return function, args, kwargs
+
+    def conclude(self, spec: TaskSpec, succeeded: bool, value: Any) -> Packed | Outcome:
+        """Return what is to be kept of how a call ended."""
+        if not succeeded:
+            return self._raised(spec, value)
+        if spec.target.kind is TargetKind.ACTOR:
+            made = self._actors.get(spec.id)
+            if made is None or made.how_it_died:  # by its own constructor
+                return failed(died(spec.target.name, made))
+            made.move_in(value)
+            return Outcome(Kind.ATOM, None)
+        actor = self._actors.get(spec.actor)
+        try:
+            owner = actor.instance if actor is not None else None
+            function = self._code.get(spec.target.id) or getattr(owner, spec.target.method, None)
+            return pack_result(value, spec.target.name, function)
+        except SerializationError as error:
+            return failed(error)
+
+    def _raised(self, spec: TaskSpec, error: BaseException) -> Outcome:
+        data = encode_failure(error, spec.target.name, spec.id, os.getpid())
+        return Outcome(Kind.FAILED, data)
+
+    def _function_of(self, spec: TaskSpec) -> Any:
+        if spec.actor:
+            return getattr(self._actors[spec.actor].instance, spec.target.method)
+        code = self._code.get(spec.target.id)
+        if code is None:
+            code = self._code[spec.target.id] = unpack(spec.target.code)
+        return code
+
+    def _load(self, object_id: ObjectId) -> Any:
+        stored = self._objects.get(object_id)
+        assert stored is not None, "a call holds what it takes"
+        return stored.load()
+
+
+def failed(error: FlameError) -> Outcome:
+    """Return an error of the engine's own as the end of a call."""
+    return Outcome(Kind.FAILED, encode_error(error))
+
+
+def died(name: str, actor: InlineActor | None) -> ActorDiedError:
+    """Return the error of a call on an actor that is no more; `name` is that of the method."""
+    if actor is None:
+        return ActorDiedError(name.rpartition(".")[0] or name, "nothing refers to it any more")
+    return ActorDiedError(actor.name, actor.how_it_died)

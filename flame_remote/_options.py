@@ -1,0 +1,183 @@
+"""What users may set on a function, a class or one call, checked by name, type and range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, TypedDict, TypeVar
+
+from flame_remote._spec import Demand
+from flame_remote.exceptions import InvalidOptionError
+
+O = TypeVar("O", bound="TaskOptions | ActorOptions | MethodOptions")  # noqa: E741
+
+CONCURRENCY_OF_ASYNC_ACTORS: Final = 1000  # calls of `async def` methods interleave in one thread
+
+
+class TaskOptionsDict(TypedDict, total=False):
+    """The options of a function, for type checkers."""
+
+    num_cpus: float
+    num_gpus: float
+    resources: Mapping[str, float]
+    max_retries: int
+    name: str
+
+
+class ActorOptionsDict(TypedDict, total=False):
+    """The options of a class, for type checkers."""
+
+    num_cpus: float
+    num_gpus: float
+    resources: Mapping[str, float]
+    max_retries: int
+    max_concurrency: int
+    name: str
+
+
+class MethodOptionsDict(TypedDict, total=False):
+    """The options of a call on an actor, for type checkers."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """The options of a function. Hashable, so that services can be told apart by them.
+
+    `num_cpus`, `num_gpus` and `resources` are taken while a call runs. `max_retries` is how often
+    a call is started again when its process dies, -1 for as often as it takes. `name` stands for
+    the function in messages.
+    """
+
+    num_cpus: float = 1
+    num_gpus: float = 0
+    resources: tuple[tuple[str, float], ...] = ()
+    max_retries: int = 3
+    name: str = ""
+
+    def amounts(self) -> dict[str, float]:
+        """Return what a call takes while it runs, by the names that engines use."""
+        return {"CPU": self.num_cpus, "GPU": self.num_gpus, **dict(self.resources)}
+
+
+@dataclass(frozen=True, slots=True)
+class ActorOptions:
+    """The options of a class. Hashable, so that services can be told apart by them.
+
+    `num_cpus`, `num_gpus` and `resources` are taken as long as the instance lives; an actor takes
+    no CPU unless asked. `max_retries` is how often the construction is started again when its
+    process dies. `max_concurrency` calls run at the same time; 0 means that the class decides:
+    1, or 1000 with an `async def` method.
+    """
+
+    num_cpus: float = 0
+    num_gpus: float = 0
+    resources: tuple[tuple[str, float], ...] = ()
+    max_retries: int = 0
+    max_concurrency: int = 0
+    name: str = ""
+
+    def amounts(self) -> dict[str, float]:
+        """Return what an instance takes while it lives, by the names that engines use."""
+        return {"CPU": self.num_cpus, "GPU": self.num_gpus, **dict(self.resources)}
+
+
+@dataclass(frozen=True, slots=True)
+class MethodOptions:
+    """The options of a call on an actor; `name` stands for the method in messages."""
+
+    name: str = ""
+
+
+def demand_of(options: TaskOptions | ActorOptions) -> Demand:
+    """Return the options' resources in the scheduler's exact units."""
+    return Demand.of(options.amounts())
+
+
+def changed(options: O, changes: Mapping[str, Any], what: str) -> O:
+    """Return `options` with `changes`, which are checked; `what` names their owner for errors.
+
+    Raises:
+        InvalidOptionError: an option is unknown or out of range.
+        TypeError: an option is of the wrong type.
+    """
+    known = [field.name for field in fields(options)]
+    for name in changes:
+        if name not in known:
+            raise InvalidOptionError(
+                f"{what} has no option {name!r}{nearest(name, known)}; options: {', '.join(known)}"
+            )
+    return replace(options, **{name: _CHECKS[name](name, value) for name, value in changes.items()})
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the known name nearest to `name`, "" if none is near."""
+    import difflib  # only needed for an error
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def whole_number(name: str, value: object, *, at_least: int) -> int:
+    """Check an option that is a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {_shown(value)}")
+    if value < at_least:
+        raise InvalidOptionError(f"{name} must be {at_least} or more, not {value!r}")
+    return value
+
+
+def amount(name: str, value: object) -> float:
+    """Check an option that is an amount of a resource: a finite number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {_shown(value)}")
+    if not 0 <= value < math.inf:
+        raise InvalidOptionError(f"{name} must be 0 or more, not {value!r}")
+    return value
+
+
+def resource_amounts(value: object, name: str = "resources") -> tuple[tuple[str, float], ...]:
+    """Check the user's own resources; return them sorted by name."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict such as {{'license': 1}}, not {_shown(value)}")
+    for key in value:
+        if not isinstance(key, str):
+            raise TypeError(f"{name} must have names as keys, not {_shown(key)}")
+        if key in ("CPU", "GPU"):
+            raise InvalidOptionError(f"{name} must not name {key!r}: use num_{key.lower()}s")
+    return tuple((key, amount(f"{name}[{key!r}]", value[key])) for key in sorted(value))
+
+
+def _retries(name: str, value: object) -> int:
+    return whole_number(name, value, at_least=-1)
+
+
+def _concurrency(name: str, value: object) -> int:
+    return whole_number(name, value, at_least=1)
+
+
+def _name(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {_shown(value)}")
+    if not value:
+        raise InvalidOptionError(f"{name} must not be empty")
+    return value
+
+
+def _shown(value: object) -> str:
+    return f"{type(value).__name__} ({value!r:.50})"
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
+    "num_cpus": amount,
+    "num_gpus": amount,
+    "resources": lambda name, value: resource_amounts(value, name),
+    "max_retries": _retries,
+    "max_concurrency": _concurrency,
+    "name": _name,
+}

@@ -1,0 +1,240 @@
+"""ObjectRef: a counted, awaitable handle to a value that exists or will exist."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
+
+from flame_remote._deadline import Deadline
+from flame_remote._ids import ObjectId
+from flame_remote.exceptions import RefMisuseError, SessionEndedError
+
+if TYPE_CHECKING:
+    import asyncio
+    import concurrent.futures
+
+    from flame_remote.engine import Engine
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class ObjectRef(Generic[T_co]):
+    """A handle to the result of a call, or to a value that was put.
+
+    Each live instance counts; when the last one is gone, in every process, the value is freed.
+    Pass it to `.remote()` and the value arrives in its place; inside a container it stays a ref.
+    Safe to use from any thread.
+    """
+
+    __slots__ = ("__weakref__", "_engine", "_id")
+
+    def __init__(self, object_id: ObjectId, engine: Engine) -> None:
+        """Take over one count of the object, which the engine gives back when this ref dies."""
+        self._id = object_id
+        self._engine = engine
+
+    def __del__(self) -> None:
+        # Runs at any moment in any thread, even inside the engine: append, and nothing else.
+        try:
+            self._engine.ref_events.append(self._id)
+        except AttributeError:  # __init__ did not finish
+            pass
+
+    # --- the value ---
+
+    def get(self, timeout: float | None = None) -> T_co:
+        """Wait for the value and return it; raise the task's own error if it failed.
+
+        Args:
+            timeout: seconds to wait at most; None waits as long as it takes.
+
+        Raises:
+            GetTimeoutError: the time is over; the task goes on.
+            TaskError: the task raised; also an instance of the exception's own type.
+        """
+        return cast(T_co, self._engine.get([self], Deadline(timeout))[0])
+
+    result = get
+
+    def done(self) -> bool:
+        """Say whether the value, or an error, is there. Does not block."""
+        return self._engine.is_done(self)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait until the task has ended; return its error, or None if it succeeded."""
+        try:
+            self.get(timeout)
+        except Exception as error:
+            if isinstance(error, TimeoutError) and not self.done():
+                raise
+            return error
+        return None
+
+    def cancel(self, *, force: bool = False) -> bool:
+        """Ask for the task to be cancelled; see `flame_remote.cancel`."""
+        return self._engine.cancel(self, force)
+
+    def add_done_callback(self, callback: Callable[[ObjectRef[T_co]], object]) -> None:
+        """Call `callback(ref)` once the value or an error is there; at once if it is already.
+
+        The callback runs in a thread of the engine, or in the calling thread, must not block,
+        and may call the API. An exception from it is logged and goes no further.
+        """
+        self._engine.on_done(self, cast("Callable[[ObjectRef[Any]], object]", callback))
+
+    def future(self) -> concurrent.futures.Future[T_co]:
+        """Return a `concurrent.futures.Future` of the same result; cancelling it leaves the task alone."""
+        import concurrent.futures
+
+        future: concurrent.futures.Future[T_co] = concurrent.futures.Future()
+        future.set_running_or_notify_cancel()
+
+        def settle(ref: ObjectRef[T_co]) -> None:
+            try:
+                value = ref.get()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+
+        self.add_done_callback(settle)
+        return future
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        """Wait for the value without blocking the running event loop."""
+        import asyncio
+
+        if not self.done():
+            loop = asyncio.get_running_loop()
+            arrived: asyncio.Future[None] = loop.create_future()
+            self.add_done_callback(lambda _: _wake(loop, arrived))
+            yield from arrived
+        return self.get()
+
+    def proxy(self) -> T_co:
+        """Return an object that behaves as the value, fetched at first touch.
+
+        Passed to `.remote()`, it turns back into this ref. Typed as the value.
+        """
+        from flame_remote._proxy import proxy_of
+
+        return cast(T_co, proxy_of(self))
+
+    # --- identity ---
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ObjectRef):
+            return self._id == other._id and self._engine.session == other._engine.session
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __repr__(self) -> str:
+        return f"<ObjectRef {self._engine.describe(self)}>"
+
+    def __copy__(self) -> ObjectRef[T_co]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> ObjectRef[T_co]:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        collected = getattr(_packing, "refs", None)
+        if collected is None:
+            # Pickled by the user's own hand: nobody can tell when the copy dies, so it never does.
+            self._engine.ref_events.append(-self._id)
+        else:
+            collected.append(self)
+        return _rebuild, (self._id, self._engine.session)
+
+    # --- used as if it were the value ---
+
+    def _misused(self, *_: object, **__: object) -> NoReturn:
+        raise RefMisuseError(self._misuse_text())
+
+    def _misuse_text(self) -> str:
+        return (
+            f"this is an ObjectRef to {self._engine.describe(self)}, not the value itself: "
+            "use flame.get(ref), or await it"
+        )
+
+    if not TYPE_CHECKING:  # a type checker already knows that these do not exist
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _misused
+        __truediv__ = __rtruediv__ = __floordiv__ = __mod__ = __pow__ = __neg__ = _misused
+        __lt__ = __le__ = __gt__ = __ge__ = __int__ = __float__ = __index__ = _misused
+        __iter__ = __len__ = __getitem__ = __setitem__ = __contains__ = __call__ = _misused
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("__") or name in ("_id", "_engine"):
+                raise AttributeError(name)  # an ordinary answer to who probes for hooks
+            raise AttributeError(f"{name!r}: {self._misuse_text()}")
+
+        def __bool__(self) -> bool:
+            import warnings
+
+            warnings.warn(
+                f"an ObjectRef is always true: {self._misuse_text()}", RuntimeWarning, stacklevel=2
+            )
+            return True
+
+
+def _wake(loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[None]) -> None:
+    """Tell the waiting coroutine; its loop may have been closed meanwhile, or the wait cancelled."""
+
+    def set_result() -> None:
+        if not arrived.done():
+            arrived.set_result(None)
+
+    try:
+        loop.call_soon_threadsafe(set_result)
+    except RuntimeError:
+        pass  # the loop is closed: nobody waits any more
+
+
+# --- refs inside values -------------------------------------------------------------------------
+
+_packing = threading.local()
+_engines: weakref.WeakValueDictionary[str, Engine] = weakref.WeakValueDictionary()
+
+
+@contextmanager
+def collecting_refs() -> Iterator[list[ObjectRef[Any]]]:
+    """Collect every ref that is pickled inside the block, in this thread."""
+    outer = getattr(_packing, "refs", None)
+    refs: list[ObjectRef[Any]] = []
+    _packing.refs = refs
+    try:
+        yield refs
+    finally:
+        _packing.refs = outer
+
+
+def register_engine(engine: Engine) -> None:
+    """Make `engine` the one that unpickled refs of its session belong to, in this process."""
+    _engines[engine.session] = engine
+
+
+def unregister_engine(engine: Engine) -> None:
+    """Forget `engine`; refs of its session that arrive later raise SessionEndedError."""
+    _engines.pop(engine.session, None)
+
+
+def engine_of_session(session: str, what: str) -> Engine:
+    """Return the engine of a session in this process. Raises SessionEndedError naming `what`."""
+    engine = _engines.get(session)
+    if engine is None:
+        raise SessionEndedError(what)
+    return engine
+
+
+def _rebuild(object_id: ObjectId, session: str) -> ObjectRef[Any]:
+    engine = engine_of_session(session, "an ObjectRef")
+    # The count is announced before anything that still holds the object can let go of it: what
+    # contains this pickle is held while it is unpickled, and events are taken in order.
+    engine.ref_events.append(-object_id)
+    return ObjectRef(object_id, engine)

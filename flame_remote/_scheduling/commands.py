@@ -1,0 +1,101 @@
+"""What the scheduler wants done, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from flame_remote._ids import ActorId, TaskId, WorkerId
+from flame_remote._scheduling.records import TaskRecord
+
+
+@dataclass(slots=True)
+class StartWorker:
+    """Start a process. It may be sent tasks at once; they wait in its channel. `actor_id` is 0 for
+    a worker of functions, else the one instance that will live there."""
+
+    worker_id: WorkerId
+    actor_id: ActorId
+
+
+@dataclass(slots=True)
+class StopWorker:
+    """Let an idle worker end by itself."""
+
+    worker_id: WorkerId
+
+
+@dataclass(slots=True)
+class KillWorker:
+    """End a worker at once; WorkerLost follows."""
+
+    worker_id: WorkerId
+
+
+@dataclass(slots=True)
+class SendTasks:
+    """Send tasks to a worker, to be run in this order."""
+
+    worker_id: WorkerId
+    records: Sequence[TaskRecord]
+
+
+@dataclass(slots=True)
+class RecallTasks:
+    """Ask a worker for finished results and for all tasks that it has not started."""
+
+    worker_id: WorkerId
+
+
+@dataclass(slots=True)
+class InterruptTask:
+    """Ask a worker to drop a task that it has not started, or to interrupt it if it runs."""
+
+    worker_id: WorkerId
+    task_id: TaskId
+
+
+class Ending(Enum):
+    """Why a task ends without a result of its own."""
+
+    CANCELLED = "cancelled"
+    CRASHED = "crashed"  # its worker was lost, no retry is left
+    ARGUMENT_FAILED = "argument failed"  # `because` is the task that failed
+    ACTOR_DIED = "actor died"  # `because` is the actor
+    UNSTARTABLE = "unstartable"  # no worker process can be started
+
+
+@dataclass(slots=True)
+class EndTask:
+    """A task has ended without a result; what a worker may have reported for it does not count.
+
+    `worker_id` is the worker it was on, 0 if none; `attempts` how often it was started.
+    """
+
+    task_id: TaskId
+    ending: Ending
+    because: TaskId = 0
+    worker_id: WorkerId = 0
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class ReportDeadlock:
+    """Tell a blocked request that it can never be met; `cycle` are the names of the tasks in it."""
+
+    worker_id: WorkerId
+    request_id: int
+    cycle: tuple[str, ...]
+
+
+Command = (
+    StartWorker
+    | StopWorker
+    | KillWorker
+    | SendTasks
+    | RecallTasks
+    | InterruptTask
+    | EndTask
+    | ReportDeadlock
+)

@@ -1,0 +1,94 @@
+"""The states of tasks, workers and actors, and the only ways from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final, TypeVar
+
+
+class TaskState(IntEnum):
+    """Where a task is. A task that has ended is in no table any more; its state stays readable."""
+
+    PENDING = 0  # waits for the objects it takes as arguments
+    READY = 1  # waits for a worker
+    ASSIGNED = 2  # was sent to a worker, and may have started there
+    SUCCEEDED = 3
+    FAILED = 4
+    CANCELLED = 5
+
+
+class TaskStep(IntEnum):
+    """What happens to a task."""
+
+    ARGUMENTS_ARRIVED = 0
+    SENT = 1
+    CAME_BACK = 2  # unstarted work given back, or its worker was lost and a retry is left
+    RETURNED = 3
+    RAISED = 4  # or cannot run: an argument failed, its worker was lost for good
+    CANCELLED = 5
+
+
+TASK_TRANSITIONS: Final[Mapping[tuple[TaskState, TaskStep], TaskState]] = {
+    (TaskState.PENDING, TaskStep.ARGUMENTS_ARRIVED): TaskState.READY,
+    (TaskState.READY, TaskStep.SENT): TaskState.ASSIGNED,
+    (TaskState.ASSIGNED, TaskStep.CAME_BACK): TaskState.READY,
+    (TaskState.ASSIGNED, TaskStep.RETURNED): TaskState.SUCCEEDED,
+    (TaskState.ASSIGNED, TaskStep.RAISED): TaskState.FAILED,
+    (TaskState.ASSIGNED, TaskStep.CANCELLED): TaskState.CANCELLED,
+    (TaskState.PENDING, TaskStep.RAISED): TaskState.FAILED,
+    (TaskState.PENDING, TaskStep.CANCELLED): TaskState.CANCELLED,
+    (TaskState.READY, TaskStep.RAISED): TaskState.FAILED,
+    (TaskState.READY, TaskStep.CANCELLED): TaskState.CANCELLED,
+}
+
+
+class ActorState(IntEnum):
+    """Where an actor is."""
+
+    WAITING = 0  # its constructor waits for arguments or resources
+    STARTING = 1  # its constructor was sent to a worker of its own
+    ALIVE = 2
+    LEAVING = 3  # the last handle is gone; queued calls still run
+    DEAD = 4
+
+
+class ActorStep(IntEnum):
+    """What happens to an actor."""
+
+    SENT = 0
+    CONSTRUCTED = 1
+    RELEASED = 2
+    ENDED = 3
+
+
+ACTOR_TRANSITIONS: Final[Mapping[tuple[ActorState, ActorStep], ActorState]] = {
+    (ActorState.WAITING, ActorStep.SENT): ActorState.STARTING,
+    (ActorState.WAITING, ActorStep.ENDED): ActorState.DEAD,
+    (ActorState.STARTING, ActorStep.CONSTRUCTED): ActorState.ALIVE,
+    (ActorState.STARTING, ActorStep.ENDED): ActorState.DEAD,
+    (ActorState.ALIVE, ActorStep.RELEASED): ActorState.LEAVING,
+    (ActorState.ALIVE, ActorStep.ENDED): ActorState.DEAD,
+    (ActorState.LEAVING, ActorStep.ENDED): ActorState.DEAD,
+}
+
+S = TypeVar("S")
+X = TypeVar("X")
+
+
+class InvalidTransition(AssertionError):
+    """A step was asked for that the table does not have: a bug in the scheduler or its shell."""
+
+    def __init__(self, state: object, step: object) -> None:
+        super().__init__(state, step)
+
+    def __str__(self) -> str:
+        return f"{self.args[1]!r} cannot happen in {self.args[0]!r}"
+
+
+def advance(table: Mapping[tuple[S, X], S], state: S, step: X) -> S:
+    """Return the state after `step`. Raises InvalidTransition."""
+    try:
+        return table[state, step]
+    except KeyError:
+        raise InvalidTransition(state, step) from None

@@ -1,0 +1,83 @@
+"""What a call is, once the public face has checked it and packed its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from flame_remote._ids import ActorId, ObjectId, TaskId
+
+if TYPE_CHECKING:
+    from flame_remote._refs import ObjectRef
+
+
+class TargetKind(Enum):
+    """What the user handed over."""
+
+    FUNCTION = "function"
+    ACTOR = "actor"  # a class; the task constructs the instance
+    METHOD = "method"  # a call on an instance that exists
+
+    @property
+    def needs_own_worker(self) -> bool:
+        """Whether calls run in an actor's own process rather than in any worker."""
+        return self is not TargetKind.FUNCTION
+
+
+class Demand(tuple[tuple[str, int], ...]):
+    """How much of each resource something takes while it runs, sorted by name.
+
+    Amounts are whole ten-thousandths, so that sums are exact. Hashable: tasks of equal demand
+    wait in one queue.
+    """
+
+    __slots__ = ()
+    UNIT = 10_000
+
+    @classmethod
+    def of(cls, amounts: Mapping[str, float]) -> Demand:
+        """Build from amounts as users write them, e.g. {"CPU": 0.5}; zero amounts fall away."""
+        units = ((name, round(amount * cls.UNIT)) for name, amount in sorted(amounts.items()))
+        return cls((name, unit) for name, unit in units if unit)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """User code that can be called remotely, exported once. Shared by all calls of it.
+
+    `id` is derived from the content, so the same function exported by two processes is one
+    target. `code` is a pickle of the function or class; empty for a method, whose instance is
+    already there. `refs` are refs that the code closes over; they live as long as the target.
+    """
+
+    id: int
+    kind: TargetKind
+    name: str
+    code: bytes
+    demand: Demand
+    max_retries: int
+    max_concurrency: int = 1
+    method: str = ""
+    refs: tuple[ObjectRef[Any], ...] = field(default=())
+
+
+@dataclass(slots=True, eq=False)
+class TaskSpec:
+    """One call. Never changed once made.
+
+    `payload` holds the arguments: a tuple of atoms (positional arguments as they are), or bytes
+    (a pickle of `(args, kwargs)`). `dependencies` pairs the place of an argument (position or
+    keyword) with the object that belongs there; the place "*" stands for all arguments.
+    `nested` are refs inside the arguments that stay refs. `parent` is the task that made the
+    call, 0 outside any task. `actor` is the instance that a method is called on, else 0.
+    """
+
+    id: TaskId
+    target: Target
+    payload: tuple[Any, ...] | bytes
+    dependencies: tuple[tuple[int | str, ObjectId], ...] = ()
+    nested: tuple[ObjectId, ...] = ()
+    actor: ActorId = 0
+    parent: TaskId = 0

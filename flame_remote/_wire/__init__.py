@@ -1,0 +1,1 @@
+"""Values as bytes, and bytes as messages between processes."""

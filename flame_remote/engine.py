@@ -1,0 +1,105 @@
+"""The seam: what every engine does for the code above it.
+
+Everything above this line (decorators, services, registry, verbs) is the same on every engine;
+everything below differs. An engine runs tasks and keeps objects.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flame_remote._deadline import Deadline
+from flame_remote._ids import ActorId, ObjectId, TaskId
+from flame_remote._refs import ObjectRef
+from flame_remote._spec import TaskSpec
+
+if TYPE_CHECKING:
+    from flame_remote._wire.packing import Packed
+
+
+class Engine(ABC):
+    """Runs tasks and keeps objects. Every method may be called from any thread."""
+
+    # Names the session in pickled refs; constant.
+    session: str
+    # Changes of counts: `id` for a ref that died, `-id` for one that was born by unpickling.
+    # Any thread appends, finalisers too; the engine takes from the left.
+    ref_events: deque[int]
+
+    @abstractmethod
+    def new_id(self) -> TaskId:
+        """Return an id that this process has not used. Does not block."""
+
+    @abstractmethod
+    def current_task(self) -> TaskId:
+        """Return the task that the calling code runs in, 0 outside any task."""
+
+    @abstractmethod
+    def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
+        """Raise UnschedulableError if `amounts` can never be met here. Does not block."""
+
+    @abstractmethod
+    def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
+        """Accept a call and return the ref of its result. Does not wait for anything to run.
+
+        For an actor's construction the ref stands for the instance: while it, or a copy, lives,
+        the actor lives. Raises EngineClosedError.
+        """
+
+    @abstractmethod
+    def put(self, packed: Packed) -> ObjectRef[Any]:
+        """Keep a value. Returns when its bytes are stored, so buffers may change afterwards.
+
+        Raises StoreFullError, SpillError, EngineClosedError.
+        """
+
+    @abstractmethod
+    def get(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> list[Any]:
+        """Wait for all values, in order; raise the first failure as soon as it is known.
+
+        Blocks. Raises GetTimeoutError, DeadlockError, EngineClosedError, or the task's error.
+        """
+
+    @abstractmethod
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], num_returns: int, deadline: Deadline
+    ) -> set[ObjectId]:
+        """Wait until `num_returns` of `refs` have ended, well or badly; return the ids of all that have.
+
+        Blocks until then or until the deadline; the set may be smaller only after the deadline.
+        """
+
+    @abstractmethod
+    def is_done(self, ref: ObjectRef[Any]) -> bool:
+        """Say whether the object's task has ended. Does not block."""
+
+    @abstractmethod
+    def on_done(self, ref: ObjectRef[Any], callback: Callable[[ObjectRef[Any]], object]) -> None:
+        """Call `callback(ref)` when the object's task has ended. Does not block."""
+
+    @abstractmethod
+    def cancel(self, ref: ObjectRef[Any], force: bool) -> bool:
+        """Cancel the task of `ref`; return False if it has already ended.
+
+        A task that has not started never starts; one that runs gets KeyboardInterrupt, or with
+        `force` loses its process.
+        """
+
+    @abstractmethod
+    def kill(self, actor: ActorId) -> None:
+        """End an actor at once; its unfinished calls fail with ActorDiedError."""
+
+    @abstractmethod
+    def describe(self, ref: ObjectRef[Any]) -> str:
+        """Say in a few words what the ref stands for and how far it is, for messages and repr."""
+
+    @abstractmethod
+    def resources(self) -> Mapping[str, float]:
+        """Return how much of each resource the engine has in all, e.g. {"CPU": 2.0}."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the engine: waiting calls raise EngineClosedError, processes end. May be called twice."""

@@ -1,0 +1,278 @@
+"""Every error that flame_remote raises, in one tree under FlameError.
+
+An error of the user's own code is raised as an instance of both TaskError and the user's type, so
+`except ValueError` and `except flame.TaskError` both work. All errors pickle with all their fields.
+"""
+
+from __future__ import annotations
+
+
+class FlameError(Exception):
+    """Base of every error that flame_remote raises."""
+
+
+# --- The call itself ------------------------------------------------------------------------
+
+
+class InvalidOptionError(FlameError, ValueError):
+    """An option of `@flame.remote(...)`, `.options(...)` or `init(...)` is unknown or out of range."""
+
+
+class UnschedulableError(FlameError):
+    """A call asks for more of a resource than exists; raised at the call, nothing is queued."""
+
+    def __init__(self, name: str, resource: str, needed: float, available: float) -> None:
+        super().__init__(name, resource, needed, available)
+        self.name = name
+        self.resource = resource
+        self.needed = needed
+        self.available = available
+
+    def __str__(self) -> str:
+        option = {"CPU": "num_cpus", "GPU": "num_gpus"}.get(self.resource)
+        if option is not None:
+            needed = f"{option}={self.needed:g}"
+        else:
+            needed = f"resources={{{self.resource!r}: {self.needed:g}}}"
+        return (
+            f"{self.name} needs {needed} but this engine has {self.available:g}; "
+            f"ask for less, or start with flame.init({needed})"
+        )
+
+
+class RefMisuseError(FlameError, TypeError):
+    """An ObjectRef was used as if it were the value it refers to, or something that is no ref as a ref."""
+
+
+# --- Values that cannot travel --------------------------------------------------------------
+
+
+class SerializationError(FlameError, TypeError):
+    """A value cannot be turned into bytes (argument, closure or result), or bytes are not ours."""
+
+
+class DeserializationError(SerializationError):
+    """Bytes that arrived whole could not be turned back into a value.
+
+    `where` is "worker" or "driver". Never retried: the same bytes would fail again.
+    """
+
+    def __init__(self, what: str, where: str, reason: str) -> None:
+        super().__init__(what, where, reason)
+        self.what = what
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.what} could not be rebuilt in the {self.where}: {self.reason}"
+
+
+# --- Running --------------------------------------------------------------------------------
+
+
+class TaskError(FlameError):
+    """The user's function raised.
+
+    What `get` raises is an instance of TaskError and of the user's exception type where both can
+    be; the original is its `__cause__` where it could be rebuilt. `function_name` is the user's
+    function, `remote_traceback` the traceback text as the worker formatted it.
+    """
+
+    function_name: str = ""
+    remote_traceback: str = ""
+    task_id: int = 0
+    pid: int = 0
+
+
+class TaskCancelledError(FlameError):
+    """The task was cancelled before it finished, or depends on one that was."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"{self.name}() was cancelled"
+
+
+class WorkerCrashedError(FlameError):
+    """The process that ran the task ended without a result; no retry was left.
+
+    `how` says what happened ("was killed by signal 9 (SIGKILL)"), `attempts` how often the task
+    was started, `output` the last lines that the process wrote to its standard error.
+    """
+
+    def __init__(
+        self, name: str, task_id: int, pid: int, how: str, attempts: int, output: str = ""
+    ) -> None:
+        super().__init__(name, task_id, pid, how, attempts, output)
+        self.name = name
+        self.task_id = task_id
+        self.pid = pid
+        self.how = how
+        self.attempts = attempts
+        self.output = output
+
+    def __str__(self) -> str:
+        times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        text = f"the process running {self.name}() {self.how} (pid {self.pid}, task #{self.task_id}, {times})"
+        if self.output:
+            text += "\nlast output of the process:\n" + _indent(self.output)
+        return text
+
+
+class WorkerStartError(FlameError):
+    """Worker processes could not be started, several times in a row."""
+
+    def __init__(self, reason: str, output: str = "") -> None:
+        super().__init__(reason, output)
+        self.reason = reason
+        self.output = output
+
+    def __str__(self) -> str:
+        text = f"worker processes cannot be started: {self.reason}"
+        if self.output:
+            text += "\nlast output:\n" + _indent(self.output)
+        return text
+
+
+class ActorError(FlameError):
+    """Base of the errors of actors."""
+
+
+class ActorDiedError(ActorError):
+    """The actor is dead, and with it this call and every later one.
+
+    A call that was under way may or may not have been executed.
+    """
+
+    def __init__(self, name: str, how: str, output: str = "") -> None:
+        super().__init__(name, how, output)
+        self.name = name
+        self.how = how
+        self.output = output
+
+    def __str__(self) -> str:
+        text = f"actor {self.name} is dead: {self.how}"
+        if self.output:
+            text += "\nlast output of its process:\n" + _indent(self.output)
+        return text
+
+
+class DeadlockError(FlameError):
+    """A `get` waits, through other tasks, for itself; `cycle` names the tasks in order."""
+
+    def __init__(self, cycle: tuple[str, ...]) -> None:
+        super().__init__(cycle)
+        self.cycle = cycle
+
+    def __str__(self) -> str:
+        steps = " waits for ".join([*self.cycle, self.cycle[0]])
+        return f"this get can never return: {steps}"
+
+
+class GetTimeoutError(FlameError, TimeoutError):
+    """`get` ran out of time; `waiting` describes each result that was not ready, at most ten."""
+
+    def __init__(
+        self, not_ready: int, total: int, seconds: float, waiting: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(not_ready, total, seconds, waiting)
+        self.not_ready = not_ready
+        self.total = total
+        self.seconds = seconds
+        self.waiting = waiting
+
+    def __str__(self) -> str:
+        text = f"{self.not_ready} of {self.total} results not ready after {self.seconds:g} s"
+        if self.waiting:
+            more = self.not_ready - len(self.waiting)
+            text += ": " + "; ".join(self.waiting) + (f"; and {more} more" if more > 0 else "")
+        return text
+
+
+# --- Objects --------------------------------------------------------------------------------
+
+
+class ObjectError(FlameError):
+    """Base of the errors of stored values."""
+
+
+class ObjectLostError(ObjectError):
+    """The value existed and is gone; `reason` says why."""
+
+    def __init__(self, object_id: int, reason: str) -> None:
+        super().__init__(object_id, reason)
+        self.object_id = object_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"object #{self.object_id} is lost: {self.reason}"
+
+
+class StoreFullError(ObjectError):
+    """The object store has no room. Dropping references, or a larger `store_bytes`, makes room."""
+
+    def __init__(self, needed_bytes: int, free_bytes: int) -> None:
+        super().__init__(needed_bytes, free_bytes)
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"object store is full: needed {self.needed_bytes} bytes, {self.free_bytes} are free; "
+            "drop references, or start with a larger flame.init(store_bytes=...)"
+        )
+
+
+class SpillError(ObjectError):
+    """A value could not be written to, or read back from, the spill file."""
+
+    def __init__(self, errno: int, path: str, free_bytes: int) -> None:
+        super().__init__(errno, path, free_bytes)
+        self.errno = errno
+        self.path = path
+        self.free_bytes = free_bytes
+
+    def __str__(self) -> str:
+        import os
+
+        return (
+            f"cannot spill to {self.path}: {os.strerror(self.errno)} ({self.free_bytes} bytes free)"
+        )
+
+
+# --- The engine -----------------------------------------------------------------------------
+
+
+class EngineError(FlameError, RuntimeError):
+    """Base of the errors about the engine as a whole."""
+
+
+class EngineClosedError(EngineError):
+    """The engine was shut down while, or before, this call was made."""
+
+    def __str__(self) -> str:
+        return self.args[0] if self.args else "flame was shut down"
+
+
+class SessionEndedError(EngineError):
+    """A ref or an actor handle outlived the session that made it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what} belongs to a session that has ended (flame.shutdown() was called since it was made)"
+
+
+class ForkedError(EngineError):
+    """The API was used in a child made by os.fork(); the engine belongs to the parent."""
+
+    def __str__(self) -> str:
+        return "flame was started before os.fork() and belongs to the parent process; call flame.init() in the child"
+
+
+def _indent(text: str) -> str:
+    return "\n".join("  " + line for line in text.splitlines())

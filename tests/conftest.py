@@ -1,0 +1,57 @@
+"""Every test leaves the process as it found it: descriptors, threads, children, shared memory."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import psutil
+import pytest
+
+# What ends by itself (a reader thread, a child that is being reaped) has this long to do so.
+PATIENCE_SECONDS: Final = 10.0
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
+    """Look at a condition that nothing announces, until it holds; say whether it ever did."""
+    end = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        pause.wait(0.005)
+    return True
+
+
+def held_by_this_process() -> set[str]:
+    """Name everything that a test might leave behind."""
+    held = {f"thread {thread.name} ({thread.ident})" for thread in threading.enumerate()}
+    if sys.platform != "linux":
+        return held
+    held |= {f"child {child.pid}" for child in psutil.Process().children(recursive=True)}
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # that of the listing itself
+            held.add(f"descriptor {name}: {os.readlink(f'/proc/self/fd/{name}')}")
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if "/memfd:" in line:
+            held.add(f"memory map {line}")
+    return held
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Fail a test after which more is held than before it."""
+    before = held_by_this_process()
+    yield
+    if held_by_this_process() <= before:
+        return
+    gc.collect()  # an error that is looked at holds the frames it came through, in a cycle
+    wait_until(lambda: held_by_this_process() <= before)
+    assert sorted(held_by_this_process() - before) == []
