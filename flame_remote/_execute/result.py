@@ -6,7 +6,7 @@ from typing import Any
 
 from flame_remote._outcome import Kind, Outcome
 from flame_remote._wire.packing import Packed, is_atom, pack
-from flame_remote.exceptions import DeserializationError
+from flame_remote.exceptions import DeserializationError, SerializationError
 
 from .text import message_of, type_name
 
@@ -18,13 +18,17 @@ def pack_result(value: object, function_name: str, function: Any = None) -> Pack
     """
     if is_atom(value):
         return Outcome(Kind.ATOM, value)
-    return pack(
-        value,
-        lambda: f"the value returned by {function_name}(){_place(function)} cannot be sent: it",
-    )
+
+    def describe() -> str:
+        return f"the value returned by {function_name}(){_place(function)} cannot be sent: it"
+
+    try:
+        return pack(value, describe)
+    except (SystemExit, GeneratorExit) as error:  # of the value's own __reduce__
+        raise SerializationError(f"{describe()} raised {type_name(type(error))}") from error
 
 
-def cannot_rebuild(what: str, where: str, error: Exception) -> DeserializationError:
+def cannot_rebuild(what: str, where: str, error: BaseException) -> DeserializationError:
     """Return the error for bytes of `what` that raised `error` in the "worker" or the "driver"."""
     message = message_of(error, 1000)
     reason = f"{type_name(type(error))}: {message}" if message else type_name(type(error))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from flame_remote._execute.coroutines import LoopThread
 from flame_remote._ids import TaskId
-
-from .coroutines import LoopThread
 
 
 class InlineActor:

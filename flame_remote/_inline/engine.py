@@ -19,6 +19,7 @@ from flame_remote import _ids
 from flame_remote._config import Config
 from flame_remote._deadline import Deadline
 from flame_remote._execute.call import execute, is_coroutine
+from flame_remote._execute.coroutines import LoopThread, run_coroutine
 from flame_remote._execute.failure import (
     rebuild_error,
 )
@@ -43,7 +44,6 @@ from flame_remote.exceptions import (
 
 from .actors import InlineActor
 from .calls import CallTable
-from .coroutines import LoopThread, run_coroutine
 from .execution import CallExecutor, died, failed
 from .nesting import ends_the_program, task_stack
 from .objects import Callback, ObjectTable, StoredObject
@@ -100,7 +100,10 @@ class InlineEngine(Engine):
                 self._objects.add_result(spec.id, target.name)
             self._calls.add(spec)
         ref = ObjectRef[Any](spec.id, self)
-        self._run_what_can_start()
+        try:
+            self._run_what_can_start()
+        except BaseException as error:  # Ctrl-C: show where in the task, not where in the engine
+            raise error.with_traceback(without_own_frames(error.__traceback__))  # noqa: B904
         return ref
 
     def cancel(self, ref: ObjectRef[Any], force: bool) -> bool:
@@ -221,6 +224,7 @@ class InlineEngine(Engine):
     def _run(self, spec: TaskSpec) -> None:
         """Run one call in this thread, whatever happens to it, and note how it ended."""
         content: Packed | Outcome | None = None
+        value: Any = None
         before = task_stack.set((*task_stack.get(), spec.id))
         try:
             prepared = self._executor.prepare(spec)
@@ -234,6 +238,9 @@ class InlineEngine(Engine):
                 raise value
             content = self._executor.conclude(spec, succeeded, value)
         finally:
+            # An error holds its frames, and through them this one and the ref that our caller
+            # returns: without a circle all of that is gone at once.
+            value = None
             task_stack.reset(before)
             if content is None:  # Ctrl-C
                 content = failed(TaskCancelledError(spec.target.name))
@@ -310,7 +317,7 @@ class InlineEngine(Engine):
             return stored.load()
         except FlameError:  # a ref of an ended session inside it
             raise
-        except Exception as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
             failure = cannot_rebuild(f"the value of {stored.name}", "driver", error)
         raise failure
 

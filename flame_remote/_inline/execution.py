@@ -57,7 +57,7 @@ class CallExecutor:
             args, kwargs = unpack_arguments(spec.payload, values)
         except FlameError as error:  # a ref of an ended session among them
             return failed(error)
-        except Exception as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
             return failed(cannot_rebuild(f"the call of {target.name}()", "worker", error))
         return function, args, kwargs
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from flame_remote._ids import ActorId, TaskId, WorkerId
-from flame_remote._scheduling.records import TaskRecord
+
+from .records import TaskRecord
 
 
 @dataclass(slots=True)
@@ -35,10 +36,14 @@ class KillWorker:
 
 @dataclass(slots=True)
 class SendTasks:
-    """Send tasks to a worker, to be run in this order."""
+    """Send tasks to a worker, to be run in this order.
+
+    With `helps` they are for a worker that is blocked, to be run on top of what waits for them.
+    """
 
     worker_id: WorkerId
     records: Sequence[TaskRecord]
+    helps: bool = False
 
 
 @dataclass(slots=True)

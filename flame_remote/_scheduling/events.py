@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flame_remote._ids import ActorId, ObjectId, TaskId, WorkerId
-from flame_remote._scheduling.records import TaskRecord
+
+from .records import TaskRecord
 
 
 @dataclass(slots=True)
@@ -38,14 +39,18 @@ class TasksReturned:
 
 @dataclass(slots=True)
 class TaskBlocked:
-    """A task waits, in the main thread of its worker, for objects; `patient` means without time limit
-    and for all of them, so that it may be part of a deadlock."""
+    """A task waits, in the main thread of its worker, for objects.
+
+    `patient` means without time limit and for all of them, so that it may be part of a deadlock.
+    `returned` are the tasks that its worker had not started and gives back.
+    """
 
     worker_id: WorkerId
     request_id: int
     task_id: TaskId
     object_ids: Sequence[ObjectId]
     patient: bool
+    returned: Sequence[TaskId] = ()
 
 
 @dataclass(slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from flame_remote._scheduling.records import TaskRecord
-from flame_remote._scheduling.states import TaskState
 from flame_remote._spec import Demand
+
+from .records import TaskRecord
+from .states import TaskState
 
 
 class ReadyQueues:

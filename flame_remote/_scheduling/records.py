@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from flame_remote._ids import ActorId, ObjectId, TaskId, WorkerId
-from flame_remote._scheduling.states import ActorState, TaskState
 from flame_remote._spec import Demand, TaskSpec
+
+from .states import ActorState, TaskState
 
 
 class TaskRecord:

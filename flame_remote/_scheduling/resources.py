@@ -20,7 +20,7 @@ class ResourcePool:
         return all(available.get(name, 0) >= units for name, units in demand)
 
     def take(self, demand: Demand) -> None:
-        """Take `demand`, even if less is there: a task that comes back from a blocked `get` goes on."""
+        """Take `demand`, even if less is there: a task whose `get` returns must go on."""
         for name, units in demand:
             self.available[name] = self.available.get(name, 0) - units
 
@@ -31,5 +31,5 @@ class ResourcePool:
 
 
 def cpus_of(demand: Demand) -> Demand:
-    """Return the part of a demand that a blocked task lends to others: its CPUs and nothing else."""
+    """Return the part of a demand that a blocked task lends to others: its CPUs only."""
     return Demand(pair for pair in demand if pair[0] == "CPU")

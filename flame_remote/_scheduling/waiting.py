@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from flame_remote._ids import ActorId, TaskId, WorkerId
-from flame_remote._scheduling.records import ActorRecord, BlockedRequest, TaskRecord, WorkerRecord
-from flame_remote._scheduling.states import TaskState
+from flame_remote._ids import ActorId, TaskId, WorkerId, origin_of
+
+from .records import ActorRecord, BlockedRequest, TaskRecord, WorkerRecord
+from .states import TaskState
 
 
 class WaitGraph:
@@ -23,7 +24,7 @@ class WaitGraph:
         self._actors = actors
 
     def cycle_through(self, request: BlockedRequest) -> tuple[str, ...]:
-        """Return the names of tasks by which `request` waits for its own task; empty if it does not.
+        """Return the names of tasks by which `request` waits for itself; empty if it does not.
 
         A request with a time limit, or content with some of its objects, ends by itself: its edges
         do not count.
@@ -81,15 +82,18 @@ class WaitGraph:
             yield from self._calls_ahead(record, actor)
 
     def _calls_ahead(self, record: TaskRecord, actor: ActorRecord) -> Iterator[TaskId]:
-        """Yield what an actor's call waits for beside its arguments: its constructor, or the one
-        call at a time that a plain actor runs."""
+        """Yield what an actor's call waits for beside its arguments: its constructor, the one call
+        at a time that a plain actor runs, the caller's call that goes before it."""
         if actor.creation.spec.id in self._tasks:
             yield actor.creation.spec.id
-        elif actor.creation.spec.target.max_concurrency == 1:
-            for task_id in actor.in_flight:
-                if task_id == record.spec.id:
-                    break
-                yield task_id
+            return
+        if actor.creation.spec.target.max_concurrency == 1:
+            running = next(iter(actor.in_flight), record.spec.id)
+            if running != record.spec.id:
+                yield running
+        queue = actor.queues.get(origin_of(record.spec.id))
+        if queue and queue[0] is not record and record.state is not TaskState.ASSIGNED:
+            yield queue[0].spec.id
 
 
 def runs_anywhere(record: TaskRecord) -> bool:

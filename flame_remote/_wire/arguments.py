@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flame_remote._refs import ObjectRef
+
 from .packing import ATOMS, NUMBERS, Packed, is_atom, pack, unpack
 
 Place = int | str  # position or keyword; ALL for a value that is `(args, kwargs)` itself

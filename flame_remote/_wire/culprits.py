@@ -26,7 +26,6 @@ _NAMES: Final[Mapping[str, str]] = {
     "ssl.SSLContext": "an SSL context",
     "_io._IOBase": "an open file",
     "mmap.mmap": "a memory map",
-    "builtins.memoryview": "a memoryview",
     "builtins.generator": "a generator",
     "builtins.async_generator": "an async generator",
     "builtins.coroutine": "a coroutine",
@@ -58,7 +57,6 @@ _NAMES: Final[Mapping[str, str]] = {
 _ADVICE: Final[Mapping[str, str]] = {
     "an open file": "pass its path, and open it inside the task",
     "a memory map": "pass its path, and map it inside the task",
-    "a memoryview": "pass bytes(...) of it",
     "a generator": "pass list(...) of it, or generate inside the task",
     "an async generator": "generate inside the task",
     "a coroutine": "await it first and pass the result",

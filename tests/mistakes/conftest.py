@@ -27,7 +27,7 @@ class Printed:
 
     def check_told(self, error: str, *fragments: str, lines: int, library_frames: int = 2) -> None:
         """Check that the script ended with an uncaught error that says what it should, briefly."""
-        told = self.error.splitlines()
+        told = lines_of(self.error)
         assert self.status == 1, self
         assert any(line.startswith(f"{error}:") for line in told), self.error
         for fragment in fragments:
@@ -38,6 +38,22 @@ class Printed:
     def check_fine(self, output: str) -> None:
         """Check that the script ended well and printed this, and nothing else."""
         assert (self.status, self.error, self.output) == (0, "", textwrap.dedent(output)), self
+
+
+def lines_of(error: str) -> list[str]:
+    """Return the lines of what was printed; of each frame its place and one line of source.
+
+    Each version of Python has its own mind about how many lines a call over several lines fills,
+    and where carets stand.
+    """
+    lines: list[str] = []
+    sources = 0
+    for line in error.splitlines():
+        is_source = line.startswith("    ")
+        sources = sources + 1 if is_source else 0
+        if sources < 2:
+            lines.append(line)
+    return lines
 
 
 Runner = Callable[[str], Printed]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flame_remote._execute.call import execute, execute_coroutine
 from flame_remote._ids import TaskId
+
+from .call import execute, execute_coroutine
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,7 +29,7 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
     results: list[tuple[bool, Any]] = []
     thread = threading.Thread(
         target=lambda: results.append(context.run(execute, asyncio.run, (coroutine,), {})),
-        name="flame-inline-coroutine",
+        name="flame-coroutine",
     )
     thread.start()
     thread.join()

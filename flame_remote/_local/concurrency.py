@@ -1,0 +1,161 @@
+"""Calls of one actor that run beside each other: in threads, or on an event loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from inspect import CO_COROUTINE
+from typing import TYPE_CHECKING, Any
+
+from flame_remote._execute.call import execute, execute_coroutine, is_coroutine
+from flame_remote._ids import TaskId
+
+from .messages import TaskEntry
+from .worker import Worker, current_task
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .running import Runner
+
+
+class Calls(ABC):
+    """Starts calls in the order in which they came, up to a number at a time."""
+
+    @abstractmethod
+    def start(self, entry: TaskEntry) -> None:
+        """Start a call, or keep it until one of those before it ends. Main thread."""
+
+    @abstractmethod
+    def interrupt(self, task_id: TaskId) -> bool:
+        """Cancel a call; False if that is not known here. Control thread."""
+
+    @abstractmethod
+    def serve(self) -> None:
+        """Take in and start calls until the worker is told to stop. Main thread."""
+
+
+class ThreadedCalls(Calls):
+    """Runs each call in a thread of a pool. A call that runs cannot be interrupted."""
+
+    def __init__(self, runner: Runner, worker: Worker, limit: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._runner = runner
+        self._worker = worker
+        self._pool = ThreadPoolExecutor(limit, thread_name_prefix="flame-call")
+        # Any thread; each entry is there from start() until its thread takes it.
+        self._waiting: dict[TaskId, TaskEntry] = {}
+
+    def start(self, entry: TaskEntry) -> None:
+        self._waiting[entry[0]] = entry
+        self._pool.submit(self._run, entry[0])
+
+    def interrupt(self, task_id: TaskId) -> bool:
+        entry = self._waiting.pop(task_id, None)
+        if entry is not None:
+            self._worker.drop(entry)
+        return True  # and no signal for the main thread
+
+    def serve(self) -> None:
+        self._worker.serve_inbox()
+        self._pool.shutdown()
+
+    def _run(self, task_id: TaskId) -> None:
+        entry = self._waiting.pop(task_id, None)
+        if entry is None:
+            return  # cancelled
+        current_task.set(task_id)
+        succeeded, value = execute(self._call, (entry,), {})
+        self._runner.finish_call(entry, succeeded, value)
+
+    def _call(self, entry: TaskEntry) -> Any:
+        function, args, kwargs = self._runner.prepare(entry)
+        return function(*args, **kwargs)
+
+
+class AsyncCalls(Calls):
+    """Runs calls on an event loop in the main thread, which also watches the worker's channel.
+
+    A method that is no coroutine function runs on the loop too, and holds it up meanwhile.
+    """
+
+    def __init__(self, runner: Runner, worker: Worker, limit: int) -> None:
+        import asyncio
+
+        self._runner = runner
+        self._worker = worker
+        self._loop = asyncio.new_event_loop()
+        self._slots = asyncio.Semaphore(limit)
+        # Main thread only; the control thread asks through the loop.
+        self._tasks: dict[TaskId, asyncio.Task[Any]] = {}
+
+    def run(self, task_id: TaskId, coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+        """Run one coroutine to its end; answer as `execute` does."""
+        task = self._loop.create_task(execute_coroutine(coroutine))
+        self._tasks[task_id] = task
+        self._loop.add_reader(self._worker.descriptor, self._worker.receive)
+        try:
+            return self._loop.run_until_complete(task)
+        except BaseException as error:  # cancelled before it began
+            coroutine.close()
+            return False, error
+        finally:
+            self._loop.remove_reader(self._worker.descriptor)
+            del self._tasks[task_id]
+
+    def serve(self) -> None:
+        self._loop.add_reader(self._worker.descriptor, self._take_calls)
+        self._loop.call_soon(self._take_calls)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    def start(self, entry: TaskEntry) -> None:
+        current_task.set(entry[0])
+        task = self._loop.create_task(self._run(entry))
+        self._tasks[entry[0]] = task
+
+    def interrupt(self, task_id: TaskId) -> bool:
+        def cancel() -> None:
+            task = self._tasks.get(task_id)
+            if task is not None:
+                self._worker.note_interrupt(task_id)
+                task.cancel()
+
+        self._loop.call_soon_threadsafe(cancel)
+        return True
+
+    def _take_calls(self) -> None:
+        worker = self._worker
+        worker.receive()
+        while worker.inbox:
+            try:
+                entry = worker.inbox.popleft()
+            except IndexError:
+                break
+            worker.run(entry)
+        if worker.stopping and not self._tasks:
+            self._loop.stop()
+
+    async def _run(self, entry: TaskEntry) -> None:
+        succeeded, value = await execute_coroutine(self._call(entry))
+        del self._tasks[entry[0]]
+        self._runner.finish_call(entry, succeeded, value)
+        if self._worker.stopping and not self._tasks:
+            self._loop.stop()
+
+    async def _call(self, entry: TaskEntry) -> Any:
+        async with self._slots:
+            function, args, kwargs = self._runner.prepare(entry)
+            value = function(*args, **kwargs)
+            return await value if is_coroutine(value) else value
+
+
+def has_async_methods(cls: type) -> bool:
+    """Say whether any method of the class is an `async def`."""
+    for name in dir(cls):
+        code = getattr(getattr(cls, name, None), "__code__", None)
+        if code is not None and code.co_flags & CO_COROUTINE:
+            return True
+    return False

@@ -1,0 +1,376 @@
+"""The embedded engine: this machine's cores, no server, no port, no file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import FrameType
+from typing import Any, Final
+
+from flame_remote import _ids
+from flame_remote._config import Config
+from flame_remote._deadline import Deadline
+from flame_remote._execute.failure import rebuild_error
+from flame_remote._execute.frames import without_own_frames
+from flame_remote._execute.result import cannot_rebuild
+from flame_remote._ids import ActorId, ObjectId, TaskId
+from flame_remote._outcome import Kind
+from flame_remote._refs import ObjectRef, register_engine, unregister_engine
+from flame_remote._scheduling.states import TaskState
+from flame_remote._spec import TaskSpec
+from flame_remote._wire.packing import Packed, unpack
+from flame_remote.engine import Engine
+from flame_remote.exceptions import (
+    EngineClosedError,
+    FlameError,
+    ForkedError,
+    GetTimeoutError,
+    SessionEndedError,
+    UnschedulableError,
+)
+
+from .arena import Arena
+from .core import Core
+from .loop import Loop
+from .objects import StoredObject
+from .turn import Turn
+from .values import Storage, load
+from .waits import CallbackWatcher, Waiter
+
+# Calls that may be left for later while all workers are busy; each turn costs a microsecond.
+_CALLS_PER_TURN: Final = 256
+_ATOM: Final = int(Kind.ATOM)
+
+Callback = Callable[[ObjectRef[Any]], object]
+_engines: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
+
+
+class LocalEngine(Engine):
+    """Runs tasks in processes of this machine. Safe to call from any thread."""
+
+    def __init__(self, config: Config) -> None:
+        # Constant after construction.
+        self.session = os.urandom(8).hex()
+        self._resources = config.amounts()
+        self.new_id = _ids.id_source(_ids.DRIVER).__next__  # type: ignore[method-assign]
+        self._turn = Turn()
+        self._core = Core(self.session, config, self._turn)
+        self.ref_events: deque[int] = self._core.ref_events
+        self._inbox = self._core.inbox
+        self._objects = self._core.objects.by_id
+        self._scheduler = self._core.scheduler
+        self._storage = Storage(self._make_arena, lambda size: self._reserve(-size))
+        self._core.storage = self._storage
+        # Why the engine cannot be used; set once, read at any time.
+        self._refusal: FlameError | None = None
+        self._loop = Loop(self._turn, self._core.poller, self._core)
+        self._core.wake_loop = self._wake_loop
+        self._closing = threading.Lock()
+        register_engine(self)
+        _engines.add(self)
+        self._catch_interrupts()
+
+    # --- tasks ---
+
+    def new_id(self) -> TaskId:
+        raise NotImplementedError  # replaced in __init__, where it costs nothing to call
+
+    def current_task(self) -> TaskId:
+        return 0
+
+    def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
+        for resource, needed in amounts.items():
+            available = self._resources.get(resource, 0.0)
+            if needed > available:
+                raise UnschedulableError(name, resource, needed, available)
+
+    def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
+        if self._refusal is not None:
+            raise self._refusal
+        self._objects[spec.id] = StoredObject(spec.target.name, spec)
+        ref: ObjectRef[Any] = ObjectRef(spec.id, self)
+        inbox = self._inbox
+        inbox.append(spec)
+        # While all workers are busy nobody waits for this call (benchmarks: submit of no-op tasks).
+        if len(inbox) >= _CALLS_PER_TURN:
+            with self._turn:
+                self._core.drain()
+                self._loop.pump()
+            self._core.after_turn()
+        elif not self._scheduler.saturated:
+            with self._turn:
+                self._core.drain()
+        return ref
+
+    def cancel(self, ref: ObjectRef[Any], force: bool) -> bool:
+        self._check_usable()
+        with self._turn:
+            self._core.drain()
+            cancelled = self._core.cancel(ref._id, force)
+        self._core.after_turn()
+        return cancelled
+
+    def kill(self, actor: ActorId) -> None:
+        self._check_usable()
+        with self._turn:
+            self._core.drain()
+            self._core.kill_actor(actor)
+        self._core.after_turn()
+
+    # --- objects ---
+
+    def put(self, packed: Packed) -> ObjectRef[Any]:
+        self._check_usable()
+        kind, data = self._storage.store(packed)
+        object_id = self.new_id()
+        stored = StoredObject("")
+        with self._turn:
+            self._core.drain()
+            self._objects[object_id] = stored
+            if kind == Kind.STORED:
+                self._core.segments.value_stored(data[0], data[2])
+            inside = tuple(ref._id for ref in packed.refs)
+            self._core.objects.settle(object_id, int(kind), data, inside)
+        return ObjectRef(object_id, self)
+
+    def get(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> list[Any]:
+        stored = self._find(refs)
+        if not all([entry.kind for entry in stored]):
+            self._wait(stored, len(refs), deadline, stop_at_failure=True)
+        elif len(self.ref_events) > _CALLS_PER_TURN:
+            with self._turn:
+                self._core.drain()
+        try:
+            # The common values in one go (benchmarks: get of small objects).
+            return [
+                entry.data if entry.kind == _ATOM else self._load(ref, entry, refs, stored, deadline)
+                for ref, entry in zip(refs, stored, strict=True)
+            ]
+        except BaseException as error:
+            # The same error, with this function as its only frame of ours.
+            raise error.with_traceback(without_own_frames(error.__traceback__))  # noqa: B904
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], num_returns: int, deadline: Deadline
+    ) -> set[ObjectId]:
+        stored = self._find(refs)
+        if sum([entry.kind != 0 for entry in stored]) < num_returns:
+            self._wait(stored, num_returns, deadline, stop_at_failure=False)
+        return {ref._id for ref, entry in zip(refs, stored, strict=True) if entry.kind}
+
+    def is_done(self, ref: ObjectRef[Any]) -> bool:
+        stored = self._objects.get(ref._id)
+        if stored is None:
+            self._find([ref])
+        return stored is not None and stored.kind != 0
+
+    def on_done(self, ref: ObjectRef[Any], callback: Callback) -> None:
+        (stored,) = self._find([ref])
+        with self._turn:
+            self._core.drain()
+            if not stored.kind:
+                call = partial(_call_back, callback, ref)
+                if stored.watchers is None:
+                    stored.watchers = []
+                stored.watchers.append(CallbackWatcher(call, self._core.callbacks))
+                return
+        _call_back(callback, ref)
+
+    # --- the engine ---
+
+    def describe(self, ref: ObjectRef[Any]) -> str:
+        stored = self._objects.get(ref._id)
+        if stored is None or not stored.name:
+            return f"object {_ids.show(ref._id)}"
+        if stored.is_actor:
+            return f"{stored.name} {_ids.show(ref._id)}"
+        state = "failed" if stored.kind == Kind.FAILED else "finished"
+        if not stored.kind:
+            record = self._scheduler.tasks.get(ref._id)
+            state = _PROGRESS[record.state] if record is not None else "waiting for a worker"
+        return f"{stored.name}() {_ids.show(ref._id)} {state}"
+
+    def resources(self) -> Mapping[str, float]:
+        return dict(self._resources)
+
+    def close(self) -> None:
+        with self._closing:
+            if self._refusal is not None:
+                return
+            self._refusal = EngineClosedError()
+        self._release_interrupts()
+        unregister_engine(self)
+        with self._turn:
+            for stored in self._objects.values():
+                for watcher in stored.watchers or ():
+                    if isinstance(watcher, Waiter):
+                        watcher.fail(self._refusal)
+                    elif isinstance(watcher, CallbackWatcher):
+                        watcher.note(0, stored)
+                stored.watchers = None
+        self._loop.close()
+        with self._turn:
+            self._core.close()
+            self._objects.clear()
+        self._core.after_turn()
+
+    # --- waiting ---
+
+    def _find(self, refs: Sequence[ObjectRef[Any]]) -> list[StoredObject]:
+        objects = self._objects
+        try:
+            return [objects[ref._id] for ref in refs]
+        except KeyError:
+            self._check_usable()
+            raise SessionEndedError("an ObjectRef") from None
+
+    def _wait(
+        self, stored: list[StoredObject], number: int, deadline: Deadline, *, stop_at_failure: bool
+    ) -> None:
+        with self._turn:
+            self._core.drain()
+            pending = [entry for entry in stored if not entry.kind]
+            if stop_at_failure and any(entry.kind == Kind.FAILED for entry in stored):
+                return
+            if self._refusal is not None:
+                raise self._refusal
+            waiter = Waiter(
+                number - (len(stored) - len(pending)), stop_at_failure=stop_at_failure
+            )
+            for entry in pending:
+                if entry.watchers is None:
+                    entry.watchers = [waiter]
+                else:
+                    entry.watchers.append(waiter)
+        try:
+            self._loop.run_until(waiter, deadline)
+        finally:
+            # Answered, late, or interrupted: it must not be told any more.
+            for entry in pending:
+                watchers = entry.watchers
+                if watchers is not None and waiter in watchers:
+                    with self._turn:
+                        if waiter in watchers:
+                            watchers.remove(waiter)
+        if waiter.error is not None:
+            raise waiter.error
+
+    def _load(
+        self,
+        ref: ObjectRef[Any],
+        entry: StoredObject,
+        refs: Sequence[ObjectRef[Any]],
+        stored: list[StoredObject],
+        deadline: Deadline,
+    ) -> Any:
+        kind = entry.kind
+        if kind == Kind.PENDING:
+            self._raise_failure(stored)
+            raise self._timeout(refs, stored, deadline)
+        if kind == Kind.FAILED:
+            self._raise_failure([entry])
+        try:
+            if kind == Kind.PICKLED:
+                return unpack(entry.data)
+            with self._turn:
+                self._core.objects.by_id[ref._id].pins += 1
+            unpin = partial(self._core.unpinned.append, ref._id)
+            return load(entry.data, self._core.mappings, unpin)
+        except FlameError:
+            raise
+        except Exception as error:
+            what = f"the result of {entry.name}()" if entry.name else self.describe(ref)
+            raise cannot_rebuild(what, "driver", error) from error
+
+    def _raise_failure(self, stored: list[StoredObject]) -> None:
+        """Raise the error of the first that failed, if any."""
+        for entry in stored:
+            if entry.kind == Kind.FAILED:
+                entry.was_read = True
+                raise rebuild_error(entry.data)
+
+    def _timeout(
+        self, refs: Sequence[ObjectRef[Any]], stored: list[StoredObject], deadline: Deadline
+    ) -> GetTimeoutError:
+        late = [ref for ref, entry in zip(refs, stored, strict=True) if not entry.kind]
+        texts = tuple(self.describe(ref) for ref in late[:10])
+        return GetTimeoutError(len(late), len(refs), deadline.seconds or 0.0, texts)
+
+    def _check_usable(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+
+    # --- memory ---
+
+    def _make_arena(self) -> Arena:
+        segments = self._core.segments
+
+        def retire(segment: int) -> None:
+            with self._turn:
+                segments.retire(segment)
+
+        def announce(segment: int, descriptor: int) -> None:
+            with self._turn:
+                segments.add(segment, descriptor)
+
+        return Arena(_ids.DRIVER, self._reserve, announce, retire)
+
+    def _reserve(self, size: int) -> None:
+        with self._turn:
+            self._core.segments.reserve(size)
+
+    def _wake_loop(self) -> None:
+        if not self._loop.has_leader:
+            self._loop.wake()
+
+    # --- Ctrl-C ---
+
+    def _catch_interrupts(self) -> None:
+        """Stand before Python's own SIGINT handler, which may strike in the middle of a change.
+
+        Only if it is that one: a handler of the user's is left alone.
+        """
+        self._handles_interrupts = False
+        if threading.current_thread() is threading.main_thread():
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, self._on_interrupt)
+                self._handles_interrupts = True
+
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if not (self._turn.defer_interrupt() or self._storage.turn.defer_interrupt()):
+            signal.default_int_handler(signum, frame)
+
+    def _release_interrupts(self) -> None:
+        if self._handles_interrupts and threading.current_thread() is threading.main_thread():
+            if signal.getsignal(signal.SIGINT) == self._on_interrupt:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_PROGRESS: Final = {
+    TaskState.PENDING: "waiting for its arguments",
+    TaskState.READY: "waiting for a worker",
+    TaskState.ASSIGNED: "running",
+}
+
+
+def _call_back(callback: Callback, ref: ObjectRef[Any]) -> None:
+    try:
+        callback(ref)
+    except Exception:
+        import logging
+
+        logging.getLogger("flame_remote").exception("a done callback of %r failed", ref)
+
+
+def _refuse_in_child() -> None:
+    """After os.fork(): the engine belongs to the parent, and nothing here may touch its processes."""
+    for engine in list(_engines):
+        engine._refusal = ForkedError()
+
+
+os.register_at_fork(after_in_child=_refuse_in_child)

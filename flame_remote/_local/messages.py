@@ -1,0 +1,250 @@
+"""What the driver and a worker say to each other, and how each message is written down.
+
+A frame is two little-endian u32, the length of what follows and how many file descriptors come
+with it, then a pickle of `(code, *fields)`. Fields are plain data: values of users are bytes
+inside, so that taking a message apart never runs their code. Table in docs/formats.md.
+"""
+
+from __future__ import annotations
+
+import pickle
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+HEADER: Final = Struct("<II")
+
+# A value inside a message: (kind, data, refs) of an Outcome, as a plain tuple.
+Value = tuple[int, Any, tuple[int, ...]]
+# An argument beside a task: (place, object id, kind, data).
+Dependency = tuple[int | str, int, int, Any]
+# A task: (id, target id or method name, payload, dependencies, send result at once).
+TaskEntry = tuple[int, int | str, Any, tuple[Dependency, ...], bool]
+# A result: (task id, kind, data, refs).
+ResultEntry = tuple[int, int, Any, tuple[int, ...]]
+
+
+# --- driver to worker ---------------------------------------------------------------------------
+
+
+class RunTasks(NamedTuple):
+    """Run these, in order. `helps`: on top of the task that is blocked now."""
+
+    helps: bool
+    tasks: list[TaskEntry]
+
+
+class LoadTarget(NamedTuple):
+    """Code that following tasks name by id; `kind` is TargetKind's value.
+
+    `path` is the driver's sys.path if it has changed since the worker last heard of it.
+    """
+
+    target_id: int
+    kind: str
+    name: str
+    code: bytes
+    max_concurrency: int
+    path: list[str] | None
+
+
+class Segment(NamedTuple):
+    """A segment of shared memory (or the spill file) of some process; its descriptor comes along."""
+
+    segment_id: int
+
+
+class Retire(NamedTuple):
+    """A segment is gone; its owner tells the driver, and the driver those who know it."""
+
+    segment_id: int
+
+
+class Values(NamedTuple):
+    """Answer to Fetch: one value for each object, or the first failure alone."""
+
+    request_id: int
+    values: list[tuple[int, int, Any]]  # (object id, kind, data)
+    failed: bool
+
+
+class Ready(NamedTuple):
+    """Answer to Watch: which of the objects have ended."""
+
+    request_id: int
+    object_ids: list[int]
+
+
+class Granted(NamedTuple):
+    """Answer to Reserve and to Cancel."""
+
+    request_id: int
+    granted: bool
+    free_bytes: int
+
+
+class Deadlock(NamedTuple):
+    """Answer to a Fetch that waits for itself."""
+
+    request_id: int
+    cycle: tuple[str, ...]
+
+
+class Free(NamedTuple):
+    """Extents of the worker's own arena that nobody needs any more, as (segment, offset, size)."""
+
+    extents: list[tuple[int, int, int]]
+
+
+class Stop(NamedTuple):
+    """End, once nothing runs."""
+
+
+# --- driver to worker, on the control socket ----------------------------------------------------
+
+
+class Recall(NamedTuple):
+    """Send finished results, and give back what has not started."""
+
+
+class Interrupt(NamedTuple):
+    """Drop this task if it has not started, interrupt it if it runs."""
+
+    task_id: int
+
+
+# --- worker to driver ---------------------------------------------------------------------------
+
+
+class Hello(NamedTuple):
+    """The worker is there."""
+
+
+class Results(NamedTuple):
+    """Tasks that have ended. `seconds`: per target, how many calls took how long."""
+
+    results: list[ResultEntry]
+    seconds: dict[int, tuple[int, float]]
+
+
+class Counts(NamedTuple):
+    """Objects that this worker has begun to refer to, has stopped to refer to, and locations of
+    stored values that it no longer reads. Takes effect in this order."""
+
+    held: list[int]
+    dropped: list[int]
+    unpinned: list[int]
+
+
+class Returned(NamedTuple):
+    """Tasks that have not been started here and never will."""
+
+    task_ids: list[int]
+
+
+class Fetch(NamedTuple):
+    """A task wants values. `blocks`: it waits in the main thread, so that nothing else runs here."""
+
+    request_id: int
+    task_id: int
+    object_ids: list[int]
+    blocks: bool
+    patient: bool
+    returned: list[int]
+
+
+class Watch(NamedTuple):
+    """A task wants to know when `num_returns` of the objects have ended."""
+
+    request_id: int
+    task_id: int
+    object_ids: list[int]
+    num_returns: int
+    blocks: bool
+    returned: list[int]
+
+
+class Abandon(NamedTuple):
+    """Nobody waits for the answer to this Fetch or Watch any more."""
+
+    request_id: int
+
+
+class Submit(NamedTuple):
+    """A call made by a task; the fields of TaskSpec."""
+
+    task_id: int
+    target_id: int
+    payload: Any
+    dependencies: tuple[tuple[int | str, int], ...]
+    nested: tuple[int, ...]
+    actor: int
+    parent: int
+
+
+class ExportTarget(NamedTuple):
+    """A target that following Submits name by id; the fields of Target, its refs as ids."""
+
+    target_id: int
+    kind: str
+    name: str
+    code: bytes
+    demand: tuple[tuple[str, int], ...]
+    max_retries: int
+    max_concurrency: int
+    method: str
+    refs: tuple[int, ...]
+
+
+class Put(NamedTuple):
+    """A value that a task has put; the worker refers to it from now on."""
+
+    object_id: int
+    kind: int
+    data: Any
+    refs: tuple[int, ...]
+
+
+class Reserve(NamedTuple):
+    """The worker's arena wants to grow by so many bytes (answered), or has shrunk (negative)."""
+
+    request_id: int
+    size: int
+
+
+class Cancel(NamedTuple):
+    """A task cancels another."""
+
+    request_id: int
+    object_id: int
+    force: bool
+
+
+class Kill(NamedTuple):
+    """A task ends an actor."""
+
+    actor_id: int
+
+
+MESSAGES: Final = (
+    RunTasks, LoadTarget, Segment, Retire, Values, Ready, Granted, Deadlock, Free, Stop, Recall, Interrupt,
+    Hello, Results, Counts, Returned, Fetch, Watch, Abandon, Submit, ExportTarget, Put, Reserve,
+    Cancel, Kill,
+)  # fmt: skip
+_CODES: Final = {message: code for code, message in enumerate(MESSAGES)}
+
+Message = tuple[Any, ...]
+
+
+def encode(message: Message, descriptors: int = 0) -> bytes:
+    """Return the frame of a message."""
+    body = pickle.dumps((_CODES[type(message)], *message), 5)  # type: ignore[index]
+    return HEADER.pack(len(body), descriptors) + body
+
+
+def decode(body: bytes | memoryview) -> Message:
+    """Return the message in a frame's body. Raises ValueError if it is none of ours."""
+    try:
+        code, *fields = pickle.loads(body)
+        return MESSAGES[code](*fields)  # type: ignore[no-any-return,operator]
+    except Exception as error:
+        raise ValueError(f"not a message: {error}") from error

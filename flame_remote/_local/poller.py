@@ -1,0 +1,74 @@
+"""Readiness of the engine's descriptors."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from contextlib import suppress
+
+Handler = Callable[[int], None]
+
+
+class Poller:
+    """What to do when a descriptor is ready, and two ways to wait for it.
+
+    `poll` is for the thread that runs the engine. `wait_in_background` is for the engine's own
+    thread, which must sleep on while another thread polls: it watches the set of descriptors from
+    outside, and `arm(False)` makes it blind to them in half a microsecond, without waking it.
+    """
+
+    def __init__(self) -> None:
+        self._inner = select.epoll()
+        self._outer = select.epoll()
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._outer.register(self._wakeup, select.EPOLLIN)
+        self._outer.register(self._inner.fileno(), select.EPOLLIN)
+        self._handlers: dict[int, Handler] = {}
+
+    def register(self, descriptor: int, handler: Handler) -> None:
+        """Call `handler(events)` whenever there is something to read."""
+        self._handlers[descriptor] = handler
+        self._inner.register(descriptor, select.EPOLLIN)
+
+    def want_write(self, descriptor: int, wanted: bool) -> None:
+        """Call the handler also when the descriptor takes more."""
+        self._inner.modify(descriptor, select.EPOLLIN | (select.EPOLLOUT if wanted else 0))
+
+    def unregister(self, descriptor: int) -> None:
+        """Forget a descriptor, before it is closed."""
+        if self._handlers.pop(descriptor, None) is not None:
+            with suppress(OSError):
+                self._inner.unregister(descriptor)
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        """Return `(descriptor, events)` of what is ready, after at most `timeout` seconds; -1: any."""
+        return self._inner.poll(timeout)
+
+    def handle(self, ready: list[tuple[int, int]]) -> None:
+        """Call the handlers of what is still registered."""
+        for descriptor, events in ready:
+            handler = self._handlers.get(descriptor)
+            if handler is not None:
+                handler(events)
+
+    def arm(self, armed: bool) -> None:
+        """Let the background thread see what is ready, or not."""
+        self._outer.modify(self._inner.fileno(), select.EPOLLIN if armed else 0)
+
+    def wait_in_background(self, timeout: float) -> None:
+        """Block until something is ready while armed, or `wake` is called."""
+        for descriptor, _ in self._outer.poll(timeout):
+            if descriptor == self._wakeup:
+                with suppress(BlockingIOError):
+                    os.eventfd_read(self._wakeup)
+
+    def wake(self) -> None:
+        """Make `wait_in_background` return. Never blocks."""
+        os.eventfd_write(self._wakeup, 1)
+
+    def close(self) -> None:
+        """Close all but the descriptors that others registered."""
+        self._outer.close()
+        self._inner.close()
+        os.close(self._wakeup)

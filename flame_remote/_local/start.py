@@ -1,0 +1,74 @@
+"""The first moments of a worker, after the fork."""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import mmap
+import os
+import signal
+import socket
+import sys
+import types
+from typing import Any
+
+from flame_remote import _current
+
+from .nested import WorkerEngine
+from .output import TaskOutput
+from .spawner import MARKER, PROGRESS_SLOTS
+from .worker import Worker
+
+
+def start_worker(
+    worker_id: int, descriptors: list[int], progress: mmap.mmap, config: dict[str, Any]
+) -> int:
+    """Turn this process into a worker and serve; return its exit status."""
+    channel_fd, control_fd, output_fd, error_fd = descriptors
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output_fd, 1)
+    os.dup2(error_fd, 2)
+    os.close(output_fd)
+    os.close(error_fd)
+    faulthandler.enable(2)
+    os.environ[MARKER] = str(worker_id)
+    sys.path[:] = config["path"]
+    if config["cwd"]:
+        try:
+            os.chdir(config["cwd"])
+        except OSError:
+            pass  # the folder is gone; the driver is no better off
+    # The user's __main__ is not here, and the spawner's must not be taken for it.
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    slot = worker_id % PROGRESS_SLOTS
+    worker = Worker(
+        worker_id,
+        socket.socket(fileno=channel_fd),
+        socket.socket(fileno=control_fd),
+        memoryview(progress).cast("Q")[slot : slot + 1],
+    )
+    engine = WorkerEngine(config["session"], worker, config["resources"])
+    _current.set_current(engine)
+    outputs = _replace_output(engine)
+    engine.runner.write_to(outputs)
+    worker.serve()
+    atexit._run_exitfuncs()
+    for output in outputs:
+        output.end_task()
+    return 0
+
+
+def _replace_output(engine: WorkerEngine) -> tuple[TaskOutput, ...]:
+    """Make sys.stdout and sys.stderr say which task wrote a line."""
+
+    def prefix() -> str:
+        name = engine.runner.current_name()
+        return f"({name} pid={os.getpid()}) " if name else f"(pid={os.getpid()}) "
+
+    outputs = TaskOutput(1, prefix), TaskOutput(2, prefix)
+    sys.stdout, sys.stderr = outputs  # type: ignore[assignment]
+    return outputs
+
+

@@ -1,0 +1,96 @@
+"""Stored values to and from shared memory, the same way in every process."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from flame_remote._outcome import Kind
+from flame_remote._wire.packing import Packed, unpack
+
+from . import stored_value
+from .arena import Arena, Extent
+from .mapping import MappingCache
+from .turn import Turn
+
+# Free memory is worth keeping: using it again costs a fiftieth of getting it anew
+# (benchmarks/store.py). Twice this much free is cut down to this much.
+_KEEP_BYTES: Final = 512 << 20
+
+# Where a stored value lies, as it travels: segment, offset, size, and a checksum if it was spilled.
+Location = tuple[int, int, int, int | None]
+
+
+class Storage:
+    """This process's own shared memory, made when the first large value needs it.
+
+    Has a turn of its own, so that copying a large value holds nobody else up. Safe to call from
+    any thread.
+    """
+
+    def __init__(
+        self, make_arena: Callable[[], Arena], give_back_budget: Callable[[int], None]
+    ) -> None:
+        self.turn = Turn()
+        self._make_arena = make_arena
+        self._give_back_budget = give_back_budget
+        self._arena: Arena | None = None  # guarded by self.turn
+        # Appended to in any thread, without waiting for whoever is storing something.
+        self._freed: deque[Extent] = deque()
+
+    def store(self, packed: Packed) -> tuple[Kind, Any]:
+        """Return kind and data of a packed value, copied to shared memory if it is large.
+
+        Raises StoreFullError.
+        """
+        if packed.rides_inline:
+            return Kind.PICKLED, packed.data
+        buffers = [buffer.raw() for buffer in packed.buffers]
+        size = stored_value.measure(packed.data, buffers)
+        with self.turn:
+            if self._arena is None:
+                self._arena = self._make_arena()
+            self._take_back(self._arena)
+            extent = self._arena.allocate(size)
+            view = self._arena.view(extent)
+        stored_value.write(view, packed.data, buffers)
+        return Kind.STORED, (extent.segment, extent.offset, extent.size, None)
+
+    def free(self, segment: int, offset: int, size: int) -> None:
+        """Take back what `store` has given out, for the next `store`. Never blocks."""
+        self._freed.append(Extent(segment, offset, size))
+
+    def collect(self) -> None:
+        """Take back now what was freed, and shrink."""
+        with self.turn:
+            if self._arena is not None:
+                self._take_back(self._arena)
+
+    def _take_back(self, arena: Arena) -> None:
+        while self._freed:
+            arena.free(self._freed.popleft())
+        if arena.free_bytes > 2 * _KEEP_BYTES:
+            self._give_back_budget(arena.trim(_KEEP_BYTES))
+
+    def close(self) -> None:
+        """Give all memory back."""
+        with self.turn:
+            if self._arena is not None:
+                self._arena.close()
+                self._arena = None
+
+
+def load(location: Location, mappings: MappingCache, on_release: Callable[[], None]) -> Any:
+    """Rebuild a stored value. Runs the value's own code, so never inside a turn.
+
+    `on_release` is called exactly once, when nothing reads the stored bytes any more, whether or
+    not this succeeds.
+    """
+    segment, offset, size, checksum = location
+    try:
+        pickled, buffers = mappings.open(Extent(segment, offset, size), on_release, checksum)
+    except BaseException:
+        on_release()
+        raise
+    return unpack(pickled, buffers)
