@@ -131,7 +131,7 @@ class Core:
         """Do first, and take out, what ends tasks; return which those are."""
         endings = [command for command in decided if type(command) is commands.EndTask]
         for command in endings:
-            if command.ending is not commands.Ending.ARGUMENT_FAILED:
+            if command.ending is commands.Ending.CANCELLED:
                 self._end_task(command)
         return {command.task_id for command in endings}
 

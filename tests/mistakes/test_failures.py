@@ -215,6 +215,17 @@ def test_a_failed_task_whose_result_nobody_gets_is_reported_once(script: Runner)
         looked_at = divide.remote(0)
         looked_at.exception()
         del looked_at
+        flame.remote(abs).remote(divide.remote(0)).exception()
+
+        @flame.remote
+        class Broken:
+            def __init__(self):
+                raise ValueError("broken")
+
+            def call(self):
+                pass
+
+        Broken.remote().call.remote().exception()
         """
     )
     assert (printed.status, printed.output) == (0, ""), printed
