@@ -37,7 +37,8 @@ def _analyse(sources: Sources) -> int:
     groups = sources.groups()
     with flame.init() as session:  # only to ask about it; the first call would start it too
         results = run_by_tasks(groups)
-        where = f"on {session.resources['CPU']:g} CPUs ({session.config.engine} engine)"
+        cpus = f"{session.resources['CPU']:g} CPU{'s' * (session.resources['CPU'] != 1)}"
+        where = f"on {cpus} ({session.config.engine} engine)"
     tell_results(results, sources)
     serial = run_serially(groups)
     comparison = compare(results, serial)

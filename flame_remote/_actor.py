@@ -253,6 +253,11 @@ class ActorHandle(Generic[T_co]):
         self._flame_label = label
         self.__doc__ = facts.doc
 
+    def __del__(self) -> None:
+        ref = self.__dict__.get("_flame_ref")
+        if ref is not None:
+            ref._engine.handle_died()
+
     def __getattr__(self, name: str) -> ActorMethod[..., Any]:
         facts: ActorFacts | None = self.__dict__.get("_flame_facts")
         method = None if facts is None else facts.methods.get(name)

@@ -92,6 +92,9 @@ class Engine(ABC):
     def kill(self, actor: ActorId) -> None:
         """End an actor at once; its unfinished calls fail with ActorDiedError."""
 
+    def handle_died(self) -> None:  # noqa: B027  most engines notice by themselves
+        """Told by a finaliser that an actor may have lost its last handle. Must not block or lock."""
+
     @abstractmethod
     def describe(self, ref: ObjectRef[Any]) -> str:
         """Say in a few words what the ref stands for and how far it is, for messages and repr."""

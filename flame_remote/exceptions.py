@@ -74,8 +74,9 @@ class TaskError(FlameError):
     """The user's function raised.
 
     What `get` raises is an instance of TaskError and of the user's exception type where both can
-    be; the original is its `__cause__` where it could be rebuilt. `function_name` is the user's
-    function, `remote_traceback` the traceback text as the worker formatted it.
+    be; where they cannot, the original is its `__cause__`, if it could be rebuilt. `function_name`,
+    `task_id` and `pid` are those of the task whose code raised first, also when the error went
+    through other tasks; `remote_traceback` is the traceback text as the worker formatted it.
     """
 
     function_name: str = ""

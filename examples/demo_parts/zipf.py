@@ -14,19 +14,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-try:
-    import numpy
-except ImportError:  # the demo is complete without it
-    HAS_NUMPY = False
-else:
-    HAS_NUMPY = True
-
 STEPS = 11  # of the grid, in each direction
 LEAST_SHIFT = -0.9  # rank 1 must stay above 0
 LEVELS = 5  # each is a grid over some three steps of the one before
 
 # Likelihoods for one shift and several powers, for each of several shifts.
 Scorer = Callable[[list[float], list[float]], list[list[float]]]
+
+
+def _numpy_or_none() -> Any:
+    try:
+        import numpy
+    except ImportError:  # the demo is complete without it
+        return None
+    return numpy
+
+
+numpy = _numpy_or_none()
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,14 @@ class Law:
 def counts_by_rank(names: Counter[str]) -> Any:
     """Return how often each name is used, most used first: one array of floats."""
     counts = sorted(map(float, names.values()), reverse=True)
-    return numpy.array(counts) if HAS_NUMPY else array("d", counts)
+    return array("d", counts) if numpy is None else numpy.array(counts)
 
 
 def log_likelihoods(counts: Any, shift: float, powers: Sequence[float]) -> list[float]:
     """Return for each power how likely the counts are, as a logarithm."""
     if not len(counts):
         return [0.0] * len(powers)  # no counts are certain under any law
-    if not HAS_NUMPY:
+    if numpy is None:
         return _log_likelihoods_in_python(counts, shift, powers)
     logs = numpy.log(numpy.arange(1, len(counts) + 1) + shift)
     uses = counts.sum()

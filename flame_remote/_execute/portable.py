@@ -150,8 +150,8 @@ def _reduce_exception(value: Any) -> Any:
 
 
 class _Pickler(pickle.Pickler):
-    def reducer_override(self, value: Any) -> Any:
-        return _reduce_exception(value)
+    def reducer_override(self, obj: Any) -> Any:
+        return _reduce_exception(obj)
 
 
 def _dump(value: object) -> bytes:
@@ -169,9 +169,9 @@ def _dump(value: object) -> bytes:
     import cloudpickle  # costs tens of milliseconds: only for code that cannot be imported
 
     class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
-        def reducer_override(self, value: Any) -> Any:
-            reduced = _reduce_exception(value)
-            return super().reducer_override(value) if reduced is NotImplemented else reduced
+        def reducer_override(self, obj: Any) -> Any:
+            reduced = _reduce_exception(obj)
+            return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
     stream = io.BytesIO()
     ByValuePickler(stream, 5).dump(value)

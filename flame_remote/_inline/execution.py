@@ -45,6 +45,9 @@ class CallExecutor:
                 return Outcome(Kind.FAILED, add_needed_by(stored.outcome.data, target.name))
         actor = self._actors.get(spec.actor)
         if actor is not None and actor.failure:
+            stored = self._objects.get(spec.actor)
+            if stored is not None:
+                stored.was_read = True
             return Outcome(Kind.FAILED, add_needed_by(actor.failure, target.name))
         if spec.actor and (actor is None or actor.how_it_died):
             return failed(died(target.name, actor))

@@ -94,7 +94,7 @@ class Sender:
         return bool(self._waiting)
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Send, or keep for later. Never blocks. Raises OSError when the other side is gone.
+        """Send, or keep for later. Never blocks. What nobody will read any more is dropped.
 
         Descriptors must stay open until they are sent.
         """
@@ -111,6 +111,9 @@ class Sender:
                 else:
                     sent = self._connection.send(data)
             except BlockingIOError:
+                return
+            except OSError:  # the other side is gone; who reads from it learns that, too
+                self._waiting.clear()
                 return
             if sent < len(data):
                 self._waiting[0] = (data[sent:], ())

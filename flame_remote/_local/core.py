@@ -331,10 +331,10 @@ class Core:
         for pipe in (worker.output, worker.errors):
             while (text := _read(pipe)) is not None:
                 self._printed.append((pipe, text))
-        self._last_output = worker.errors.tail() or self._last_output
+        self._last_output = worker.last_output() or self._last_output
         if worker.actor_id:
             how = f"its process {worker.how_it_ended()}"
-            self._how_actors_died.setdefault(worker.actor_id, (how, worker.errors.tail()))
+            self._how_actors_died.setdefault(worker.actor_id, (how, worker.last_output()))
         started = self._progress.last_started(worker.id)
         decided = self.scheduler.handle(time.monotonic(), events.WorkerLost(worker.id, started))
         # Its end is written into errors before it is forgotten; new workers do not concern it.
@@ -453,7 +453,7 @@ class Core:
             worker.pid,
             worker.how_it_ended(),
             max(1, command.attempts),
-            worker.errors.tail(),
+            worker.last_output(),
         )
 
     # --- requests of tasks ----------------------------------------------------------------

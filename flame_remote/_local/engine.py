@@ -189,11 +189,11 @@ class LocalEngine(Engine):
             return f"object {_ids.show(ref._id)}"
         if stored.is_actor:
             return f"{stored.name} {_ids.show(ref._id)}"
-        state = "failed" if stored.kind == Kind.FAILED else "finished"
+        state = "failed" if stored.kind == Kind.FAILED else "succeeded"
         if not stored.kind:
             record = self._scheduler.tasks.get(ref._id)
-            state = _PROGRESS[record.state] if record is not None else "waiting for a worker"
-        return f"{stored.name}() {_ids.show(ref._id)} {state}"
+            state = _PROGRESS[record.state] if record is not None else "pending"
+        return f"{stored.name}() {_ids.show(ref._id)} ({state})"
 
     def resources(self) -> Mapping[str, float]:
         return dict(self._resources)
@@ -219,6 +219,10 @@ class LocalEngine(Engine):
             self._objects.clear()
         self._core.after_turn()
 
+    def handle_died(self) -> None:
+        # One system call that cannot block, fit for a finaliser; the engine's thread does the rest.
+        self._loop.wake()
+
     # --- waiting ---
 
     def _find(self, refs: Sequence[ObjectRef[Any]]) -> list[StoredObject]:
@@ -226,7 +230,8 @@ class LocalEngine(Engine):
         try:
             return [objects[ref._id] for ref in refs]
         except KeyError:
-            self._check_usable()
+            if isinstance(self._refusal, ForkedError):
+                raise self._refusal from None
             raise SessionEndedError("an ObjectRef") from None
 
     def _wait(
@@ -352,8 +357,8 @@ class LocalEngine(Engine):
 
 
 _PROGRESS: Final = {
-    TaskState.PENDING: "waiting for its arguments",
-    TaskState.READY: "waiting for a worker",
+    TaskState.PENDING: "pending: waits for its arguments",
+    TaskState.READY: "pending: waits for a worker",
     TaskState.ASSIGNED: "running",
 }
 

@@ -33,6 +33,9 @@ class Engine(Protocol):
     def next_timer(self) -> float | None:
         """Return the time.monotonic() at which `on_timer` is due, None for never."""
 
+    def drain(self) -> None:
+        """Take in what other threads have left. Called inside a turn."""
+
     def on_timer(self) -> None:
         """Called inside a turn, when due."""
 
@@ -137,9 +140,11 @@ class Loop:
         with self._turn:
             if wait.wakeup is not None and wait in self._followers:
                 self._followers.remove(wait)
-            if self._leader != me:
+            if self._leader == me:
+                self._leader = None
+            if self._leader is not None:
                 return
-            self._leader = None
+            # Also one that was called to lead, and finds its own wait over, calls the next.
             if self._followers:
                 follower = self._followers[0]
                 if follower.wakeup is not None:
@@ -150,6 +155,7 @@ class Loop:
     def _handle(self, ready: list[tuple[int, int]]) -> None:
         with self._turn:
             self._poller.handle(ready)
+            self._core.drain()
             due = self._core.next_timer()
             if due is not None and time.monotonic() >= due:
                 self._core.on_timer()
@@ -170,7 +176,6 @@ class Loop:
             self._poller.wait_in_background(self._timeout(None))
             if self._closed:
                 return
-            if self._leader is None:
-                self._handle(self._poller.poll(0))
+            self._handle(self._poller.poll(0) if self._leader is None else [])
 
 

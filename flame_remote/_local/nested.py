@@ -197,22 +197,28 @@ class WorkerEngine(Engine):
         worker, answers = self._worker, self._answers
         main = threading.current_thread() is threading.main_thread()
         blocks = main and worker.serve_calls is None
+        gives_back = blocks and worker.gives_back
         request = next(self._requests)
         worker.flush()
-        worker.send(make(request, blocks, worker.take_unstarted() if blocks else []))
+        worker.send(make(request, blocks, worker.take_unstarted() if gives_back else []))
         try:
             while True:
                 in_time = worker.pump_until(
-                    lambda: request in answers or (blocks and (worker.helping or worker.inbox)),  # type: ignore[arg-type,return-value]
+                    lambda: (
+                        request in answers
+                        or (blocks and bool(worker.helping))
+                        or (gives_back and bool(worker.inbox))
+                    ),
                     deadline,
                 )
                 if request in answers:
                     return answers.pop(request)
                 if not in_time:
                     return None
-                if worker.inbox:
+                if gives_back and worker.inbox:
                     worker.give_back()
-                worker.run_helping()
+                if blocks:
+                    worker.run_helping()
         finally:
             # However it ended, KeyboardInterrupt included.
             if answers.pop(request, None) is None:

@@ -33,7 +33,8 @@ class Poller:
 
     def want_write(self, descriptor: int, wanted: bool) -> None:
         """Call the handler also when the descriptor takes more."""
-        self._inner.modify(descriptor, select.EPOLLIN | (select.EPOLLOUT if wanted else 0))
+        if descriptor in self._handlers:
+            self._inner.modify(descriptor, select.EPOLLIN | (select.EPOLLOUT if wanted else 0))
 
     def unregister(self, descriptor: int) -> None:
         """Forget a descriptor, before it is closed."""
@@ -64,8 +65,9 @@ class Poller:
                     os.eventfd_read(self._wakeup)
 
     def wake(self) -> None:
-        """Make `wait_in_background` return. Never blocks."""
-        os.eventfd_write(self._wakeup, 1)
+        """Make `wait_in_background` return. Never blocks; nothing, once closed."""
+        with suppress(OSError):
+            os.eventfd_write(self._wakeup, 1)
 
     def close(self) -> None:
         """Close all but the descriptors that others registered."""

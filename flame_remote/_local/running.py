@@ -56,10 +56,17 @@ class Runner:
     def add_target(self, target: LoadTarget) -> None:
         """Note code that tasks will name; it is loaded by the first of them."""
         self._targets[target.target_id] = target
+        if target.kind == TargetKind.ACTOR.value:
+            self._worker.gives_back = False
 
     def write_to(self, outputs: tuple[TaskOutput, ...]) -> None:
         """Tell where tasks print."""
         self._outputs = outputs
+
+    def close(self) -> None:
+        """Let go of the instance that lives here, so that its own clean-up runs."""
+        self._functions.clear()
+        self._instance = None
 
     def current_name(self) -> str:
         """Return the name of the task that the calling code runs in. Any thread."""

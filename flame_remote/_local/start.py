@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import gc
 import mmap
 import os
 import signal
@@ -24,7 +25,7 @@ def start_worker(
     worker_id: int, descriptors: list[int], progress: mmap.mmap, config: dict[str, Any]
 ) -> int:
     """Turn this process into a worker and serve; return its exit status."""
-    channel_fd, control_fd, output_fd, error_fd = descriptors
+    channel_fd, control_fd, output_fd, error_fd, last_words_fd = descriptors
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -32,7 +33,7 @@ def start_worker(
     os.dup2(error_fd, 2)
     os.close(output_fd)
     os.close(error_fd)
-    faulthandler.enable(2)
+    faulthandler.enable(last_words_fd)  # the driver reads it if this process crashes
     os.environ[MARKER] = str(worker_id)
     sys.path[:] = config["path"]
     if config["cwd"]:
@@ -54,6 +55,8 @@ def start_worker(
     outputs = _replace_output(engine)
     engine.runner.write_to(outputs)
     worker.serve()
+    engine.runner.close()
+    gc.collect()
     atexit._run_exitfuncs()
     for output in outputs:
         output.end_task()

@@ -93,6 +93,9 @@ class Worker:
         # Written by the control thread, read by the signal handler.
         self._interrupting: TaskId = 0
         self.stopping = False
+        # Whether tasks that wait behind a blocked one go back to the driver; the calls of an actor
+        # have nowhere else to run.
+        self.gives_back = True
         # Set by what is built on top of this.
         self.load_target: Callable[[LoadTarget], None]
         self.run: Callable[[TaskEntry], None]

@@ -12,10 +12,13 @@ from typing import Any, Final
 
 from flame_remote._ids import ActorId, ObjectId, WorkerId
 
+from ._linux import memory_file
 from .channel import Receiver, Sender
 from .messages import Message
 
 _TAIL_BYTES: Final = 4096
+_PACKAGE: Final = f"{os.sep}flame_remote{os.sep}"
+_BOOTSTRAP: Final = '  File "<string>", line 1 in <module>'  # of the spawner's command line
 
 
 class WorkerHandle:
@@ -34,7 +37,9 @@ class WorkerHandle:
         errors, their_errors = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(output, False)
         os.set_blocking(errors, False)
-        self.theirs = [channel.detach(), control.detach(), their_output, their_errors]
+        self._last_words = memory_file("flame-last-words", 0)
+        their_words = os.dup(self._last_words)
+        self.theirs = [channel.detach(), control.detach(), their_output, their_errors, their_words]
         self.output = OutputPipe(output, is_error=False)
         self.errors = OutputPipe(errors, is_error=True)
         self.receiver = Receiver(self.channel)
@@ -60,19 +65,16 @@ class WorkerHandle:
 
     def send(self, message: Message, descriptors: list[int] | None = None) -> bool:
         """Send a message, or keep it until the channel takes it. Returns False if some is kept."""
-        with suppress(OSError):  # its end is on the way
-            self._sender.send(message, descriptors or ())
+        self._sender.send(message, descriptors or ())
         return not self._sender.is_clogged
 
     def send_control(self, message: Message) -> None:
         """Send a message that is read even while a task runs."""
-        with suppress(OSError):
-            self._control_sender.send(message)
+        self._control_sender.send(message)
 
     def flush(self) -> bool:
         """Send what was kept, as far as possible. Returns False if some is still kept."""
-        with suppress(OSError):
-            self._sender.flush()
+        self._sender.flush()
         return not self._sender.is_clogged
 
     def how_it_ended(self) -> str:
@@ -89,8 +91,19 @@ class WorkerHandle:
             return f"was killed by signal {number}{name}"
         return f"exited with code {os.WEXITSTATUS(status)} and without a result"
 
+    def last_output(self) -> str:
+        """Return what the process wrote last, and where it was if it crashed."""
+        words = os.pread(self._last_words, 1 << 16, 0).decode("utf-8", "replace")
+        _, _, stack = words.partition("(most recent call first):\n")
+        if "Current thread" in words:
+            _, _, stack = words.partition("Current thread")[2].partition("\n")
+        lines = [line for line in stack.splitlines() if line.startswith("  File")]
+        users = [line for line in lines if _PACKAGE not in line and line != _BOOTSTRAP]
+        return "\n".join([part for part in (self.errors.tail(), "\n".join(users)) if part])
+
     def close(self) -> None:
         """Close all connections."""
+        os.close(self._last_words)
         self.receiver.close()
         self.channel.close()
         self.control.close()

@@ -9,7 +9,15 @@ from typing import Final
 from flame_remote._ids import ActorId, TaskId, WorkerId, origin_of
 
 from .records import ActorRecord, TaskRecord
-from .states import ACTOR_TRANSITIONS, ActorState, ActorStep, TaskState, advance
+from .states import (
+    ACTOR_TRANSITIONS,
+    TASK_TRANSITIONS,
+    ActorState,
+    ActorStep,
+    TaskState,
+    TaskStep,
+    advance,
+)
 
 # Calls sent ahead to one actor, beside those that it runs at a time.
 CALLS_AHEAD: Final = 512
@@ -30,19 +38,36 @@ class Actors:
         """Know an actor whose constructor was called."""
         self.table[creation.spec.id] = ActorRecord(creation)
 
+    def add_call(self, record: TaskRecord) -> bool:
+        """Queue a call behind those of the same caller; return False if the actor is dead."""
+        actor = self.table.get(record.spec.actor)
+        if actor is None:
+            return False
+        origin = origin_of(record.spec.id)
+        queue = actor.queues.get(origin)
+        if queue is None:
+            queue = actor.queues[origin] = deque()
+        queue.append(record)
+        return True
+
     def starting(self, actor_id: ActorId, worker_id: WorkerId) -> None:
         """Its constructor was sent to a worker of its own."""
         actor = self.table[actor_id]
         actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.SENT)
         actor.worker_id = worker_id
 
+    def lost(self, actor_id: ActorId) -> None:
+        """Its worker was lost before the constructor returned; another will be tried."""
+        actor = self.table[actor_id]
+        actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.LOST)
+        actor.worker_id = 0
+
     def constructed(self, actor_id: ActorId) -> None:
         """Its constructor has returned."""
-        actor = self.table.get(actor_id)
-        if actor is not None:
-            actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.CONSTRUCTED)
-            if actor.released:
-                actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.RELEASED)
+        actor = self.table[actor_id]
+        actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.CONSTRUCTED)
+        if actor.released:
+            actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.RELEASED)
 
     def released(self, actor_id: ActorId) -> None:
         """No handle is left anywhere."""
@@ -53,46 +78,50 @@ class Actors:
                 actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.RELEASED)
 
     def may_leave(self, actor_id: ActorId) -> bool:
-        """Say whether it has no handle and no call left."""
+        """Say whether it has no handle and, after `take_calls`, no call left."""
         actor = self.table.get(actor_id)
         return (
             actor is not None
             and actor.state is ActorState.LEAVING
             and not actor.in_flight
-            and not any(actor.queues.values())
+            and not actor.queues
         )
 
     def take_calls(self, actor_id: ActorId) -> tuple[WorkerId, list[TaskRecord]]:
-        """Take out the calls that may be sent now; they count as in flight."""
+        """Take out the calls that are to be sent now; they count as in flight."""
         batch: list[TaskRecord] = []
         actor = self.table.get(actor_id)
-        if actor is None or actor.state not in (ActorState.ALIVE, ActorState.LEAVING):
+        if actor is None:
             return 0, batch
-        room = CALLS_AHEAD + actor.creation.spec.target.max_concurrency - len(actor.in_flight)
-        for queue in actor.queues.values():
-            while queue and queue[0].state is TaskState.READY and len(batch) < room:
-                record = queue.popleft()
-                actor.in_flight[record.spec.id] = record
-                batch.append(record)
+        room = 0
+        if actor.state in (ActorState.ALIVE, ActorState.LEAVING):
+            room = CALLS_AHEAD + actor.creation.spec.target.max_concurrency - len(actor.in_flight)
+        for origin, queue in list(actor.queues.items()):
+            sent_before = len(batch)
+            while queue:
+                record = queue[0]
+                if record.state is TaskState.READY and len(batch) < room:
+                    record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.SENT)
+                    actor.in_flight[record.spec.id] = record
+                    batch.append(record)
+                elif record.spec.id in self._tasks:
+                    break
+                queue.popleft()
+            if not queue:
+                del actor.queues[origin]
+            elif len(batch) > sent_before:
+                actor.queues[origin] = actor.queues.pop(origin)  # next time others come first
         return actor.worker_id, batch
 
-    def forget_call(self, record: TaskRecord) -> None:
-        """A call has ended, wherever it was."""
+    def call_left(self, record: TaskRecord) -> None:
+        """A call has ended; if it was queued, `take_calls` will find that out."""
         actor = self.table.get(record.spec.actor)
-        if actor is None:
-            return
-        if actor.in_flight.pop(record.spec.id, None) is None:
-            queue = actor.queues.get(origin_of(record.spec.id), deque())
-            if record in queue:
-                queue.remove(record)
+        if actor is not None:
+            actor.in_flight.pop(record.spec.id, None)
 
     def bury(self, actor_id: ActorId) -> list[TaskRecord]:
-        """Forget a dead actor; return what of it has not ended: its calls, its constructor."""
-        actor = self.table.pop(actor_id, None)
-        if actor is None:
-            return []
+        """Forget a dead actor; return its constructor and its calls, some of which have ended."""
+        actor = self.table.pop(actor_id)
         actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.ENDED)
-        unfinished = [*actor.in_flight.values(), *(r for q in actor.queues.values() for r in q)]
-        if actor.creation.spec.id in self._tasks:
-            unfinished.insert(0, actor.creation)
-        return unfinished
+        queued = (record for queue in actor.queues.values() for record in queue)
+        return [actor.creation, *actor.in_flight.values(), *queued]

@@ -8,19 +8,41 @@ from collections.abc import Callable, Iterator
 from flame_remote._spec import Demand
 
 from .records import TaskRecord
-from .states import TaskState
+from .states import TASK_TRANSITIONS, TaskState, TaskStep, advance
+
+
+class _Queue:
+    """READY tasks of one depth and demand, and some that are READY no more."""
+
+    __slots__ = ("demand", "depth", "live", "records")
+
+    def __init__(self, depth: int, demand: Demand) -> None:
+        self.depth = depth
+        self.demand = demand
+        self.records: deque[TaskRecord] = deque()
+        self.live = 0  # how many tasks are READY
+
+    def rank(self) -> tuple[int, int]:
+        """Return what orders queues: the deepest first, then the one with the oldest task."""
+        records = self.records
+        while records[0].state is not TaskState.READY:
+            records.popleft()
+        return -self.depth, records[0].spec.id
 
 
 class ReadyQueues:
     """First in, first out, for each depth and demand; deeper tasks first.
 
     Deeper first, because a task's children must end before it can: breadth first would start
-    parents until nothing is left to run children. A record that is no longer READY (cancelled,
-    or run by a blocked worker itself) stays in its queue and is skipped when it comes up.
+    parents until nothing is left to run children. A record that leaves by `take` or `discard`
+    stays in its deque and is skipped when it comes up. It may be READY again by then, and be in
+    the deque twice: then it was pushed to the front, so it comes up there first, and what takes it
+    out there is also what makes it READY no more.
     """
 
     def __init__(self) -> None:
-        self._queues: dict[tuple[int, Demand], deque[TaskRecord]] = {}
+        self._queues: dict[tuple[int, Demand], _Queue] = {}  # those with a READY task
+        self._recent = _Queue(-1, Demand())  # hashing a demand is slow: benchmark "scheduler"
         self._live = 0
 
     def __len__(self) -> int:
@@ -29,79 +51,88 @@ class ReadyQueues:
 
     def push(self, record: TaskRecord) -> None:
         """Add a task that has just become READY."""
-        self._queue(record).append(record)
+        queue = self._queue_for(record)
+        queue.records.append(record)
+        queue.live += 1
         self._live += 1
 
     def push_front(self, record: TaskRecord) -> None:
         """Add a task that was taken out before: it has waited long enough."""
-        self._queue(record).appendleft(record)
+        queue = self._queue_for(record)
+        queue.records.appendleft(record)
+        queue.live += 1
         self._live += 1
 
-    def discard(self) -> None:
-        """Count out one task that stops being READY without being popped."""
-        self._live -= 1
+    def take(self, record: TaskRecord) -> None:
+        """Take out this task, to be sent."""
+        record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.SENT)
+        self.discard(record)
+
+    def discard(self, record: TaskRecord) -> None:
+        """Forget a task that is READY no more."""
+        self._count_out(self._queue_for(record), 1)
 
     def pop_best(self, fits: Callable[[Demand], bool]) -> TaskRecord | None:
-        """Take out the deepest, then oldest, task whose demand fits."""
-        keys = self._queues if len(self._queues) == 1 else sorted(self._queues, key=self._rank)
-        for key in list(keys):
-            if fits(key[1]) and (record := self._pop(key)) is not None:
-                return record
-        return None
+        """Take out the deepest, then oldest, task whose demand fits, to be sent."""
+        fitting = [queue for queue in self._queues.values() if fits(queue.demand)]
+        if not fitting:
+            return None
+        queue = fitting[0] if len(fitting) == 1 else min(fitting, key=_Queue.rank)
+        return self._pop(queue, 1, 0)[0]
 
     def pop_like(self, record: TaskRecord, count: int) -> list[TaskRecord]:
-        """Take out up to `count` more tasks of the same depth, demand and target."""
-        key = (record.depth, record.spec.target.demand)
-        queue = self._queues.get(key)
-        popped: list[TaskRecord] = []
-        if queue is None:
-            return popped
+        """Take out up to `count` more tasks of the same depth, demand and target, to be sent."""
         target = record.spec.target
-        while queue and len(popped) < count:
-            head = queue[0]
-            if head.state is not TaskState.READY:
-                queue.popleft()
-            elif head.spec.target is target or head.spec.target.id == target.id:
-                popped.append(queue.popleft())
-            else:
-                break
-        if not queue:
-            del self._queues[key]
-        self._live -= len(popped)
-        return popped
+        queue = self._queues.get((record.depth, target.demand))
+        return self._pop(queue, count, target.id) if queue is not None else []
 
     def has_deeper_or_other(self, record: TaskRecord) -> bool:
-        """Say whether some queue other than the one of `record` has tasks."""
+        """Say whether tasks of another depth or demand than those of `record` are READY."""
         return len(self._queues) > 1 or (
             bool(self._queues) and (record.depth, record.spec.target.demand) not in self._queues
         )
 
-    def __iter__(self) -> Iterator[TaskRecord]:
-        """Yield the READY tasks."""
+    def demands(self) -> Iterator[Demand]:
+        """Yield what READY tasks ask for."""
         for queue in self._queues.values():
-            for record in queue:
-                if record.state is TaskState.READY:
-                    yield record
+            yield queue.demand
 
-    def _rank(self, key: tuple[int, Demand]) -> tuple[int, int]:
-        queue = self._queues[key]
-        return -key[0], queue[0].spec.id if queue else 0
+    def __iter__(self) -> Iterator[TaskRecord]:
+        """Yield the READY tasks, each once."""
+        for queue in self._queues.values():
+            ready = (record for record in queue.records if record.state is TaskState.READY)
+            yield from dict.fromkeys(ready)
 
-    def _queue(self, record: TaskRecord) -> deque[TaskRecord]:
-        key = (record.depth, record.spec.target.demand)
-        queue = self._queues.get(key)
-        if queue is None:
-            queue = self._queues[key] = deque()
-        return queue
+    def _queue_for(self, record: TaskRecord) -> _Queue:
+        queue = self._recent
+        demand = record.spec.target.demand
+        if queue.demand is demand and queue.depth == record.depth and queue.live:
+            return queue
+        key = (record.depth, demand)
+        known = self._queues.get(key)
+        if known is None:
+            known = self._queues[key] = _Queue(*key)
+        self._recent = known
+        return known
 
-    def _pop(self, key: tuple[int, Demand]) -> TaskRecord | None:
-        queue = self._queues[key]
-        while queue:
-            record = queue.popleft()
+    def _pop(self, queue: _Queue, count: int, target_id: int) -> list[TaskRecord]:
+        """Take out up to `count` tasks from the front, while they are of that target, if not 0."""
+        records = queue.records
+        count = min(count, queue.live)
+        popped: list[TaskRecord] = []
+        while len(popped) < count:
+            record = records[0]
             if record.state is TaskState.READY:
-                if not queue:
-                    del self._queues[key]
-                self._live -= 1
-                return record
-        del self._queues[key]
-        return None
+                if target_id and record.spec.target.id != target_id:
+                    break
+                record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.SENT)
+                popped.append(record)
+            records.popleft()
+        self._count_out(queue, len(popped))
+        return popped
+
+    def _count_out(self, queue: _Queue, count: int) -> None:
+        self._live -= count
+        queue.live -= count
+        if not queue.live:
+            del self._queues[queue.depth, queue.demand]

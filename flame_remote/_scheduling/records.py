@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from flame_remote._ids import ActorId, ObjectId, TaskId, WorkerId
-from flame_remote._spec import Demand, TaskSpec
+from flame_remote._spec import TaskSpec
 
+from .resources import Lease
 from .states import ActorState, TaskState
 
 
@@ -19,8 +20,10 @@ class TaskRecord:
         "cancelling",
         "dependents",
         "depth",
+        "lease",
         "missing",
         "spec",
+        "started",
         "state",
         "worker_id",
     )
@@ -33,6 +36,8 @@ class TaskRecord:
         self.depth = 0  # how many tasks it is nested in; deeper ones run first
         self.cancelling = False
         self.worker_id: WorkerId = 0
+        self.lease: Lease | None = None  # what it runs under on its worker
+        self.started = False  # it has waited for objects there, so it had started
         self.dependents: list[TaskRecord] | None = None
 
 
@@ -48,34 +53,50 @@ class BlockedRequest:
         self.task_id = task_id
         self.object_ids = object_ids
         self.patient = patient
-        self.candidates = deque(object_ids)  # tasks that this worker might run itself meanwhile
+        # Tasks that this worker might run itself meanwhile, each once.
+        self.candidates = deque(dict.fromkeys(object_ids))
 
 
 class WorkerRecord:
-    """One process. `assigned` are the tasks sent to it, in order, that have not ended."""
+    """One process. `assigned` are the tasks sent to it, in order, that have not ended.
+
+    A worker of functions runs one task at a time, and on top of a blocked one what that waits for:
+    its started tasks form a stack, and `assigned` has them from the bottom.
+    """
 
     __slots__ = (
         "actor_id",
         "assigned",
         "blocked",
+        "concurrency",
+        "doomed",
         "heard",
         "id",
-        "last_heard",
-        "lease",
-        "lent",
+        "leases",
+        "quiet_since",
         "recalled",
     )
 
-    def __init__(self, worker_id: WorkerId, actor_id: ActorId) -> None:
+    def __init__(self, worker_id: WorkerId, actor_id: ActorId, concurrency: int = 1) -> None:
         self.id = worker_id
         self.actor_id = actor_id
+        self.concurrency = concurrency  # tasks that it runs at a time
         self.assigned: dict[TaskId, TaskRecord] = {}
-        self.lease: Demand | None = None  # resources it holds, None when idle
-        self.lent = False  # blocked: its CPUs are lent to others
+        self.leases: list[Lease] = []  # one for each group of tasks on the stack; none when idle
         self.blocked: list[BlockedRequest] = []  # innermost last
         self.heard = False  # it has reported at least once
-        self.last_heard = 0.0
-        self.recalled = False  # asked for unstarted tasks since it was last heard
+        self.doomed = False  # it was told to end
+        self.quiet_since = 0.0  # when it reported last, or got something to do
+        self.recalled = False  # asked for unstarted tasks since a task of its ended or blocked
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a worker of functions can do nothing but wait: its last task is blocked."""
+        return (
+            bool(self.blocked)
+            and not self.doomed
+            and next(reversed(self.assigned)) == self.blocked[-1].task_id
+        )
 
 
 class ActorRecord:
@@ -89,6 +110,7 @@ class ActorRecord:
         self.state = ActorState.WAITING
         self.worker_id: WorkerId = 0
         self.released = False  # no handle is left
-        # Calls that were not sent yet, in order for each calling process (by origin).
+        # Calls that were not sent yet, in order for each calling process (by origin). One that
+        # ended meanwhile stays until it comes up; an empty queue goes.
         self.queues: dict[int, deque[TaskRecord]] = {}
         self.in_flight: dict[TaskId, TaskRecord] = {}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from flame_remote._ids import ActorId, TaskId, WorkerId, origin_of
+from flame_remote._ids import ActorId, TaskId, WorkerId
 from flame_remote._spec import Demand, TargetKind
 
 from .actors import Actors
@@ -41,18 +40,22 @@ from .events import (
 from .pace import Pace
 from .queues import ReadyQueues
 from .records import BlockedRequest, TaskRecord, WorkerRecord
-from .resources import ResourcePool, cpus_of
+from .resources import Lease, ResourcePool, cpus_of
 from .states import TASK_TRANSITIONS, TaskState, TaskStep, advance
 from .waiting import WaitGraph, runs_anywhere
 
 # A worker that holds unstarted tasks and says nothing for this long gives them back: one of the
 # tasks ahead takes longer than such tasks used to.
 STALL_SECONDS: Final = 0.010
-# So many workers lost in a row before any of them reported: starting another is pointless.
+# So many workers lost in a row before any of them reported: starting another at once is pointless.
 START_ATTEMPTS: Final = 3
+# While there are other workers, starting is tried again after this time.
+START_PAUSE_SECONDS: Final = 1.0
 # Tasks that ask for less than one CPU may run many at a time, but not without bound.
 MAX_FRACTIONAL_WORKERS: Final = 64
-_ONE_CPU: Final = Demand.of({"CPU": 1})
+# Tasks on top of each other in one worker while others can be started: recursion would else pile
+# up in one process until Python's own limit.
+MAX_HELP_DEPTH: Final = 8
 
 
 class Scheduler:
@@ -65,21 +68,25 @@ class Scheduler:
     def __init__(self, resources: Mapping[str, float]) -> None:
         self.tasks: dict[TaskId, TaskRecord] = {}
         self.workers: dict[WorkerId, WorkerRecord] = {}
-        self.next_tick: float | None = None  # when a Tick is due; None while nothing can stall
+        self.actors = Actors(self.tasks)
+        self.next_tick: float | None = None  # when a Tick is due; None while none is needed
         self._pool = ResourcePool(resources)
         self._cpus = max(1, math.ceil(resources.get("CPU", 1.0)))
-        self._queues = ReadyQueues()
+        self._queues = ReadyQueues()  # calls of functions
+        self._creations = ReadyQueues()  # constructors of actors
+        self._stirred: dict[
+            ActorId, None
+        ] = {}  # whose calls are looked at before the event is over
         self._pace = Pace()
-        self._creations: deque[TaskRecord] = deque()  # READY constructors of actors
-        self._idle: dict[WorkerId, WorkerRecord] = {}  # most recently used last
-        self._function_workers = 0
-        self._blocked_workers: dict[WorkerId, WorkerRecord] = {}
+        self._functions: dict[WorkerId, WorkerRecord] = {}  # workers that are no actor's
+        self._idle: dict[WorkerId, WorkerRecord] = {}  # of those; most recently used last
+        self._blocked: dict[WorkerId, WorkerRecord] = {}  # of those; a task waits for objects
         self._failed_starts = 0
+        self._no_starts_until = 0.0
         self._worker_ids = itertools.count(1)
+        self._graph = WaitGraph(self.tasks, self.workers, self.actors.table)
         self._commands: list[Command] = []
         self._now = 0.0
-        self.actors = Actors(self.tasks)
-        self._graph = WaitGraph(self.tasks, self.workers, self.actors.table)
 
     @property
     def saturated(self) -> bool:
@@ -112,7 +119,7 @@ class Scheduler:
             case ActorKilled():
                 self._actor_killed(event.actor_id)
             case WorkerHeard():
-                self._worker_heard(event.worker_id)
+                self._hear(event.worker_id)
             case WorkerLost():
                 self._worker_lost(event)
             case Tick():
@@ -124,6 +131,7 @@ class Scheduler:
 
     def _tasks_submitted(self, records: Sequence[TaskRecord]) -> None:
         tasks = self.tasks
+        orphans: list[TaskRecord] = []
         for record in records:
             spec = record.spec
             tasks[spec.id] = record
@@ -138,30 +146,23 @@ class Scheduler:
                     producer.dependents.append(record)
             if spec.target.kind is TargetKind.ACTOR:
                 self.actors.add(record)
-            elif spec.actor:
-                self._add_call(record)
-                continue
+            elif spec.actor and not self.actors.add_call(record):
+                orphans.append(record)
             if not record.missing:
                 self._make_ready(record)
+        # Only now: a later one may depend on it, and must know it to end with it.
+        for record in orphans:
+            self._end(record, Ending.ACTOR_DIED, because=record.spec.actor)
 
     def _make_ready(self, record: TaskRecord) -> None:
         record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.ARGUMENTS_ARRIVED)
         if record.spec.actor:
-            self._pump_actor(record.spec.actor)
-        elif runs_anywhere(record):
-            self._queues.push(record)
+            self._stirred[record.spec.actor] = None
         else:
-            self._creations.append(record)
+            self._queue_of(record).push(record)
 
-    def _add_call(self, record: TaskRecord) -> None:
-        if not record.missing:
-            record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.ARGUMENTS_ARRIVED)
-        actor = self.actors.table.get(record.spec.actor)
-        if actor is None:
-            self._end(record, Ending.ACTOR_DIED, because=record.spec.actor)
-            return
-        actor.queues.setdefault(origin_of(record.spec.id), deque()).append(record)
-        self._pump_actor(actor.id)
+    def _queue_of(self, record: TaskRecord) -> ReadyQueues:
+        return self._queues if runs_anywhere(record) else self._creations
 
     # --- tasks end ----------------------------------------------------------------------
 
@@ -170,22 +171,23 @@ class Scheduler:
         self._pace.learn(event.seconds)
         if worker is None:
             return
+        worker.recalled = False
         tasks, assigned = self.tasks, worker.assigned
         for task_id, succeeded in event.endings:
             record = assigned.pop(task_id, None)
             if record is None or record.state is not TaskState.ASSIGNED:
-                continue  # never sent there, or ended meanwhile with its actor
+                continue  # was given back, or ended meanwhile with its actor
             if record.cancelling:
-                self._end(record, Ending.CANCELLED, worker_id=worker.id)
+                self._end(record, Ending.CANCELLED)
                 continue
             step = TaskStep.RETURNED if succeeded else TaskStep.RAISED
             record.state = advance(TASK_TRANSITIONS, record.state, step)
             del tasks[task_id]
             if record.spec.target.kind is not TargetKind.FUNCTION:
-                self._actor_task_ended(record, worker, succeeded)
+                self._actor_task_ended(record, succeeded)
             if record.dependents is not None:
                 self._settle_dependents(record, succeeded)
-        self._rest_if_idle(worker)
+        self._tasks_left(worker)
 
     def _settle_dependents(self, record: TaskRecord, succeeded: bool) -> None:
         dependents, record.dependents = record.dependents or (), None
@@ -199,33 +201,32 @@ class Scheduler:
             if not dependent.missing:
                 self._make_ready(dependent)
 
-    def _end(
-        self, record: TaskRecord, ending: Ending, because: TaskId = 0, worker_id: WorkerId = 0
-    ) -> None:
+    def _end(self, record: TaskRecord, ending: Ending, because: TaskId = 0) -> None:
         """End a task without a result of its own, and with it whatever needs its result."""
         unsettled = [(record, ending, because)]
         while unsettled:  # a loop: chains of dependents may be longer than Python's stack
             record, ending, because = unsettled.pop()
-            if record.spec.id not in self.tasks:
-                continue
-            if record.state is TaskState.READY and runs_anywhere(record):
-                self._queues.discard()
+            spec = record.spec
+            if spec.id not in self.tasks:
+                continue  # it took part in two ways
+            if record.cancelling:
+                ending, because = Ending.CANCELLED, 0
+            if record.state is TaskState.READY and not spec.actor:
+                self._queue_of(record).discard(record)
             step = TaskStep.CANCELLED if ending is Ending.CANCELLED else TaskStep.RAISED
             record.state = advance(TASK_TRANSITIONS, record.state, step)
-            del self.tasks[record.spec.id]
+            del self.tasks[spec.id]
             self._commands.append(
-                EndTask(record.spec.id, ending, because, worker_id, record.attempts)
+                EndTask(spec.id, ending, because, record.worker_id, record.attempts)
             )
-            if record.spec.target.kind is TargetKind.ACTOR:
-                unsettled += self._bury_actor(record.spec.id)
-            elif record.spec.actor:
-                self.actors.forget_call(record)
-                self._pump_actor(record.spec.actor)
+            if spec.actor:
+                self._call_left(record)
+            elif spec.target.kind is TargetKind.ACTOR:
+                unsettled += [(call, Ending.ACTOR_DIED, spec.id) for call in self._bury(spec.id)]
             dependents, record.dependents = record.dependents or (), None
-            because = record.spec.id
             unsettled += [
-                (dependent, Ending.ARGUMENT_FAILED, because)
-                for dependent in dict.fromkeys(dependents)
+                (dependent, Ending.ARGUMENT_FAILED, spec.id)
+                for dependent in dependents
                 if dependent.state is TaskState.PENDING
             ]
 
@@ -237,10 +238,13 @@ class Scheduler:
             self._end(record, Ending.CANCELLED)
             return
         record.cancelling = True
+        worker = self.workers[record.worker_id]
+        if worker.doomed:
+            return  # what it has ends when it is lost
         if event.force and event.running and not record.spec.actor:
-            self._commands.append(KillWorker(record.worker_id))
+            self._doom(worker, KillWorker(worker.id))
         else:
-            self._commands.append(InterruptTask(record.worker_id, event.task_id))
+            self._commands.append(InterruptTask(worker.id, event.task_id))
 
     # --- tasks come back ----------------------------------------------------------------
 
@@ -253,51 +257,119 @@ class Scheduler:
             record = worker.assigned.pop(task_id, None)
             if record is not None:
                 self._come_back(record)
-        self._rest_if_idle(worker)
+        self._tasks_left(worker)
 
     def _come_back(self, record: TaskRecord) -> None:
         if record.cancelling:
-            self._end(record, Ending.CANCELLED, worker_id=record.worker_id)
+            self._end(record, Ending.CANCELLED)
             return
         record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.CAME_BACK)
         record.worker_id = 0
-        self._queues.push_front(record)
+        record.lease = None
+        record.started = False
+        self._queue_of(record).push_front(record)
 
     # --- tasks wait for tasks -----------------------------------------------------------
 
     def _task_blocked(self, event: TaskBlocked) -> None:
         self._tasks_returned(event.worker_id, event.returned)
         worker = self.workers.get(event.worker_id)
-        if worker is None:
-            return
+        record = worker.assigned.get(event.task_id) if worker is not None else None
+        if worker is None or record is None or record.state is not TaskState.ASSIGNED:
+            return  # lost, or ended with its actor
+        record.started = True
+        worker.recalled = False
         request = BlockedRequest(event.request_id, event.task_id, event.object_ids, event.patient)
-        worker.blocked.append(request)
-        self._blocked_workers[worker.id] = worker
+        # A task waits for one request at a time; one before was interrupted.
+        worker.blocked = [b for b in worker.blocked if b.task_id != event.task_id] + [request]
+        if not worker.actor_id:
+            self._blocked[worker.id] = worker
+        self._settle_leases(worker)
         if event.patient and (cycle := self._graph.cycle_through(request)):
             self._commands.append(ReportDeadlock(worker.id, event.request_id, cycle))
 
     def _task_unblocked(self, event: TaskUnblocked) -> None:
         worker = self.workers.get(event.worker_id)
-        if worker is None:
-            return
-        worker.blocked = [b for b in worker.blocked if b.request_id != event.request_id]
-        if not worker.blocked:
-            self._blocked_workers.pop(worker.id, None)
-        self._take_back_cpus(worker)
+        if worker is not None:
+            worker.blocked = [b for b in worker.blocked if b.request_id != event.request_id]
+            self._settle_leases(worker)
 
-    def _help_or_lend(self, worker: WorkerRecord) -> None:
-        """Give a blocked worker something that it waits for to run, or its CPUs to others."""
-        if len(worker.assigned) > len(worker.blocked) or worker.lease is None:
-            return  # it is running something on top of what is blocked
-        if not worker.actor_id:
-            record = self._awaited_ready_task(worker.blocked[-1])
-            if record is not None and (not worker.lent or self._can_take_back(worker)):
-                self._take_back_cpus(worker)
-                self._assign_awaited(worker, record)
+    def _tasks_left(self, worker: WorkerRecord) -> None:
+        """Some tasks of a worker ended or came back: it may hold too much, or have nothing to do."""
+        if worker.blocked or len(worker.leases) > 1:
+            worker.blocked = [b for b in worker.blocked if b.task_id in worker.assigned]
+            self._settle_leases(worker)
+        if not (worker.assigned or worker.actor_id):
+            self._end_leases(worker)
+            if not worker.doomed:
+                self._idle[worker.id] = worker
+
+    def _settle_leases(self, worker: WorkerRecord) -> None:
+        """End the leases that nothing runs under; lend those of tasks that cannot go on."""
+        if not worker.blocked:
+            self._blocked.pop(worker.id, None)
+        if len(worker.leases) > 1:
+            used = {id(record.lease) for record in worker.assigned.values()}
+            for lease in [lease for lease in worker.leases if id(lease) not in used]:
+                self._pool.end(lease)
+                worker.leases.remove(lease)
+        suspended = self._suspended_leases(worker)
+        for position, lease in enumerate(worker.leases):
+            if position < suspended:
+                self._pool.lend(lease)
+            else:
+                self._pool.take_back(lease)
+
+    def _suspended_leases(self, worker: WorkerRecord) -> int:
+        """Return under how many of a worker's leases, from the bottom, no task can go on."""
+        if not worker.blocked:
+            return 0
+        if worker.actor_id:
+            return int(len(worker.blocked) >= min(len(worker.assigned), worker.concurrency))
+        innermost = worker.assigned[worker.blocked[-1].task_id].lease
+        return 1 + next(n for n, lease in enumerate(worker.leases) if lease is innermost)
+
+    def _end_leases(self, worker: WorkerRecord) -> None:
+        for lease in worker.leases:
+            self._pool.end(lease)
+        worker.leases.clear()
+
+    # --- blocked workers help -----------------------------------------------------------
+
+    def _help(self) -> None:
+        """Let blocked workers run themselves what they wait for, rather than start others."""
+        for worker in list(self._blocked.values()):
+            request = worker.blocked[-1]
+            # An impatient one would be late: what it runs itself holds it up.
+            if request.patient and len(worker.blocked) <= MAX_HELP_DEPTH and worker.is_stuck:
+                first = self._awaited_ready_task(request)
+                if first is not None and self._pool.fits(first.spec.target.demand):
+                    self._send_help(worker, self._awaited_batch(request, first))
+
+    def _help_from_behind(self) -> None:
+        """Run ready tasks on top of blocked ones where no other worker can take them.
+
+        Blocked tasks may fill all workers that may be started, and actors may hold all CPUs: what
+        a blocked task waits for, however indirectly, must get on nevertheless.
+        """
+        stuck = [worker for worker in self._blocked.values() if worker.is_stuck]
+        if not stuck:
+            return
+        standstill = len(stuck) == sum(bool(worker.assigned) for worker in self._functions.values())
+        if not standstill and not any(map(self._pool.fits, self._queues.demands())):
+            return
+        # The lowest stack first, so that recursion spreads over the workers.
+        stuck.sort(key=lambda worker: (not worker.blocked[-1].patient, len(worker.blocked)))
+        for worker in stuck:
+            for record in self._graph.ready_tasks_behind(worker.blocked[-1]):
+                demand = record.spec.target.demand
+                if self._pool.fits(demand) or (standstill and self._pool.fits_but_for_cpus(demand)):
+                    self._queues.take(record)
+                    self._send_help(worker, [record])
+                    standstill = False
+                    break
+            if not len(self._queues):
                 return
-        if not worker.lent:
-            worker.lent = True
-            self._pool.give_back(cpus_of(worker.lease))
 
     def _awaited_ready_task(self, request: BlockedRequest) -> TaskRecord | None:
         candidates = request.candidates
@@ -306,187 +378,172 @@ class Scheduler:
             if record is not None and record.state is TaskState.READY and runs_anywhere(record):
                 return record
             candidates.popleft()
-        # Nothing that it waits for directly. While other workers can take what is ready, that
-        # is enough; else look at what it waits for indirectly.
-        if len(self._queues) and not self._idle and not self._can_start_worker(_ONE_CPU):
-            return self._graph.ready_task_behind(request)
         return None
 
-    def _assign_awaited(self, worker: WorkerRecord, first: TaskRecord) -> None:
-        """Send a blocked worker awaited tasks: its share, if they are known to be short."""
-        batch = [first]
-        window = self._pace.window(first.spec.target.id)
-        request = worker.blocked[-1]
+    def _awaited_batch(self, request: BlockedRequest, first: TaskRecord) -> list[TaskRecord]:
+        """Take out awaited tasks for one worker: its share, if they are known to be short."""
+        target_id = first.spec.target.id
+        window = self._pace.window(target_id)
         share = min(window, math.ceil(len(request.candidates) / self._cpus))
+        batch: list[TaskRecord] = []
         while len(batch) < share and request.candidates:
             record = self.tasks.get(request.candidates.popleft())
             if (
                 record is not None
-                and record is not first
                 and record.state is TaskState.READY
+                and record.spec.target.id == target_id
                 and runs_anywhere(record)
-                and record.spec.target.id == first.spec.target.id
             ):
+                self._queues.take(record)
                 batch.append(record)
-        for _ in batch:
-            self._queues.discard()
-        self._send(worker, batch, helps=True)
+        return batch
 
-    def _can_take_back(self, worker: WorkerRecord) -> bool:
-        if worker.lease is None or self._pool.fits(cpus_of(worker.lease)):
-            return True
-        return not any(  # nobody else makes progress: a full machine is no reason to stand still
-            other.lease is not None and not other.lent
-            for other in self.workers.values()
-            if not other.actor_id
-        )
-
-    def _take_back_cpus(self, worker: WorkerRecord) -> None:
-        if worker.lent:
-            worker.lent = False
-            if worker.lease is not None:
-                self._pool.take(cpus_of(worker.lease))
+    def _send_help(self, worker: WorkerRecord, batch: Sequence[TaskRecord]) -> None:
+        lease = self._pool.take(batch[0].spec.target.demand)
+        worker.leases.append(lease)
+        self._send(worker, batch, lease, helps=True)
 
     # --- actors -------------------------------------------------------------------------
 
-    def _actor_task_ended(self, record: TaskRecord, worker: WorkerRecord, succeeded: bool) -> None:
+    def _actor_task_ended(self, record: TaskRecord, succeeded: bool) -> None:
         if record.spec.actor:
-            self.actors.forget_call(record)
-            self._pump_actor(record.spec.actor)
+            self._call_left(record)
         elif succeeded:
             self.actors.constructed(record.spec.id)
-            self._pump_actor(record.spec.id)
+            self._stirred[record.spec.id] = None
         else:
-            self._commands.append(StopWorker(worker.id))
-            self._end_calls(record.spec.id)
+            self._end_actor(record.spec.id)
 
-    def _pump_actor(self, actor_id: ActorId) -> None:
-        worker_id, batch = self.actors.take_calls(actor_id)
-        if batch:
-            self._send(self.workers[worker_id], batch)
-        self._let_leave(actor_id)
+    def _call_left(self, record: TaskRecord) -> None:
+        self.actors.call_left(record)
+        self._stirred[record.spec.actor] = None
 
-    def _let_leave(self, actor_id: ActorId) -> None:
-        if self.actors.may_leave(actor_id):
-            self._commands.append(StopWorker(self.actors.table[actor_id].worker_id))
-            self._end_calls(actor_id)
+    def _send_calls(self) -> None:
+        """Send actors the calls that may go now; let those leave that nobody needs any more."""
+        stirred, self._stirred = self._stirred, {}
+        for actor_id in stirred:
+            worker_id, batch = self.actors.take_calls(actor_id)
+            if batch:
+                worker = self.workers[worker_id]
+                self._send(worker, batch, worker.leases[0])
+            if self.actors.may_leave(actor_id):
+                self._end_actor(actor_id)
 
     def _actor_released(self, actor_id: ActorId) -> None:
         self.actors.released(actor_id)
-        self._let_leave(actor_id)
+        self._stirred[actor_id] = None
 
     def _actor_killed(self, actor_id: ActorId) -> None:
         actor = self.actors.table.get(actor_id)
         if actor is None:
             return
         if actor.worker_id:
-            self._commands.append(KillWorker(actor.worker_id))
-        if actor_id in self.tasks and not actor.worker_id:
-            self._end(actor.creation, Ending.CANCELLED)
-        else:
-            self._end_calls(actor_id)
+            self._doom(self.workers[actor.worker_id], KillWorker(actor.worker_id))
+        self._end_actor(actor_id)
 
-    def _end_calls(self, actor_id: ActorId) -> None:
+    def _end_actor(self, actor_id: ActorId) -> None:
         """The actor is dead: so are its calls, and its constructor if it has not returned."""
-        for record, ending, because in self._bury_actor(actor_id):
-            if record.spec.id in self.tasks:
-                self._end(record, ending, because)
+        for record in self._bury(actor_id):
+            self._end(record, Ending.ACTOR_DIED, because=actor_id)
 
-    def _bury_actor(self, actor_id: ActorId) -> list[tuple[TaskRecord, Ending, TaskId]]:
-        return [(record, Ending.ACTOR_DIED, actor_id) for record in self.actors.bury(actor_id)]
+    def _bury(self, actor_id: ActorId) -> list[TaskRecord]:
+        worker = self.workers.get(self.actors.table[actor_id].worker_id)
+        if worker is not None and not worker.doomed:
+            self._doom(worker, StopWorker(worker.id))
+        return self.actors.bury(actor_id)
 
     # --- workers ------------------------------------------------------------------------
 
     def _hear(self, worker_id: WorkerId) -> WorkerRecord | None:
         worker = self.workers.get(worker_id)
         if worker is not None:
-            worker.last_heard = self._now
-            worker.recalled = False
+            worker.quiet_since = self._now
             if not worker.heard:
-                self._worker_heard(worker_id)
+                worker.heard = True
+                self._failed_starts = 0
+                self._no_starts_until = 0.0
         return worker
 
-    def _worker_heard(self, worker_id: WorkerId) -> None:
-        worker = self.workers.get(worker_id)
-        if worker is not None:
-            worker.heard = True
-            self._failed_starts = 0
-
-    def _rest_if_idle(self, worker: WorkerRecord) -> None:
-        """A worker with nothing left to do gives its resources back; a surplus one ends."""
-        if worker.assigned or worker.actor_id or worker.lease is None:
-            return
-        self._release_lease(worker)
-        self._idle[worker.id] = worker
-
-    def _release_lease(self, worker: WorkerRecord) -> None:
-        if worker.lease is None:
-            return
-        if worker.lent:
-            cpus = cpus_of(worker.lease)
-            self._pool.take(cpus)
-            worker.lent = False
-        self._pool.give_back(worker.lease)
-        worker.lease = None
+    def _doom(self, worker: WorkerRecord, command: StopWorker | KillWorker) -> None:
+        """Tell a worker to end. It is sent nothing more; its resources are free when it is lost."""
+        worker.doomed = True
+        self._commands.append(command)
 
     def _worker_lost(self, event: WorkerLost) -> None:
         worker = self.workers.pop(event.worker_id, None)
         if worker is None:
             return
-        self._idle.pop(worker.id, None)
-        self._blocked_workers.pop(worker.id, None)
-        self._release_lease(worker)
-        if not worker.actor_id:
-            self._function_workers -= 1
-        if not worker.heard:
-            self._failed_starts += 1
-        running = {request.task_id for request in worker.blocked} | {event.last_started}
-        self._recover_tasks(worker, running)
-        if self._failed_starts >= START_ATTEMPTS:
-            self._give_up_starting()
+        for table in (self._functions, self._idle, self._blocked):
+            table.pop(worker.id, None)
+        self._end_leases(worker)
+        self._recover_tasks(worker, event.last_started)
+        if worker.actor_id in self.actors.table and worker.actor_id not in self.tasks:
+            self._end_actor(worker.actor_id)
+        if not (worker.heard or worker.doomed or event.last_started):
+            self._start_failed()
 
-    def _recover_tasks(self, worker: WorkerRecord, running: set[TaskId]) -> None:
+    def _recover_tasks(self, worker: WorkerRecord, last_started: TaskId) -> None:
         """End or requeue what a lost worker had; last first, so that the order stays."""
-        assigned, worker.assigned = worker.assigned, {}
-        for record in reversed(assigned.values()):
-            if record.spec.id not in self.tasks:
-                continue  # ended meanwhile, with its actor
-            if record.spec.id in running:
+        for record in reversed(worker.assigned.values()):
+            if record.state is not TaskState.ASSIGNED or record.spec.actor:
+                continue  # ended meanwhile, with its actor; or a call, which ends with its actor
+            if record.started or record.spec.id == last_started:
                 record.attempts += 1
-            spent = record.attempts > record.spec.target.max_retries >= 0
-            if record.cancelling:
-                self._end(record, Ending.CANCELLED, worker_id=worker.id)
-            elif record.spec.target.kind is TargetKind.FUNCTION and not spent:
-                self._come_back(record)
-            elif record.spec.actor:
-                self._end(record, Ending.ACTOR_DIED, because=record.spec.actor)
-            else:
-                self._end(record, Ending.CRASHED, worker_id=worker.id)
-        if worker.actor_id:
-            self._end_calls(worker.actor_id)
+            if record.attempts > record.spec.target.max_retries >= 0:
+                self._end(record, Ending.CRASHED)
+                continue
+            if not record.cancelling and not runs_anywhere(record):
+                self.actors.lost(record.spec.id)
+            self._come_back(record)
 
-    def _give_up_starting(self) -> None:
+    def _start_failed(self) -> None:
+        self._failed_starts += 1
+        if self._failed_starts < START_ATTEMPTS:
+            return
+        for record in list(self._creations):
+            self._end(record, Ending.UNSTARTABLE)
+        if self._functions:
+            self._no_starts_until = self._now + START_PAUSE_SECONDS
+            self._wake_at(self._no_starts_until)
+            return
+        for record in list(self._queues):
+            self._end(record, Ending.UNSTARTABLE)
         self._failed_starts = 0
-        for record in [*self._queues, *self._creations]:
-            if record.state is TaskState.READY:
-                self._end(record, Ending.UNSTARTABLE)
+
+    def _start_worker(self, actor_id: ActorId, concurrency: int = 1) -> WorkerRecord:
+        worker = WorkerRecord(next(self._worker_ids), actor_id, concurrency)
+        self.workers[worker.id] = worker
+        if not actor_id:
+            self._functions[worker.id] = worker
+        self._commands.append(StartWorker(worker.id, actor_id))
+        return worker
+
+    def _stop_surplus(self) -> None:
+        while len(self._idle) > self._cpus:
+            worker_id = next(iter(self._idle))
+            del self._idle[worker_id], self._functions[worker_id], self.workers[worker_id]
+            self._commands.append(StopWorker(worker_id))
 
     # --- who gets what ------------------------------------------------------------------
 
     def _dispatch(self) -> None:
         """Hand out ready tasks until there are none, or nobody can take one."""
-        for worker in list(self._blocked_workers.values()):
-            self._help_or_lend(worker)
-        self._start_actors()
         queues = self._queues
+        if self._stirred:
+            self._send_calls()
+        if self._blocked and len(queues):
+            self._help()
+        if len(self._creations):
+            self._start_actors()
         while len(queues):
             record = queues.pop_best(self._can_place)
             if record is None:
-                break
+                self._top_up()
+                if self._blocked:
+                    self._help_from_behind()
+                return
             self._place(record)
-        if len(queues):
-            self._top_up()
-        elif len(self._idle) > self._cpus:
+        if len(self._idle) > self._cpus:
             self._stop_surplus()
 
     def _can_place(self, demand: Demand) -> bool:
@@ -494,103 +551,94 @@ class Scheduler:
 
     def _can_start_worker(self, demand: Demand) -> bool:
         """Bounded, so that tasks which wait for tasks cannot fill the machine with processes."""
-        if self._function_workers < 2 * self._cpus + 2:
+        if self._now < self._no_starts_until:
+            return False
+        if len(self._functions) < 2 * self._cpus + 2:
             return True
-        cpus = sum(units for name, units in demand if name == "CPU")
-        return cpus < Demand.UNIT and self._function_workers < MAX_FRACTIONAL_WORKERS
+        cpus = sum(units for _, units in cpus_of(demand))
+        return cpus < Demand.UNIT and len(self._functions) < MAX_FRACTIONAL_WORKERS
 
     def _place(self, record: TaskRecord) -> None:
-        idle = self._idle
-        takers = len(idle) + max(0, self._cpus - self._function_workers)
-        if idle:
-            _, worker = idle.popitem()
+        takers = len(self._idle) + max(0, self._cpus - len(self._functions))
+        if self._idle:
+            _, worker = self._idle.popitem()
         else:
             worker = self._start_worker(0)
-        demand = record.spec.target.demand
-        self._pool.take(demand)
-        worker.lease = demand
-        share = math.ceil(len(self._queues) / max(1, takers))
-        window = min(self._pace.window(record.spec.target.id) - 1, share)
+        lease = self._pool.take(record.spec.target.demand)
+        worker.leases.append(lease)
         batch = [record]
-        if window > 0:
-            batch += self._queues.pop_like(record, window)
-        self._send(worker, batch)
+        share = math.ceil(len(self._queues) / max(1, takers))
+        more = min(self._pace.window(record.spec.target.id) - 1, share)
+        if more > 0:
+            batch += self._queues.pop_like(record, more)
+        self._send(worker, batch, lease)
 
     def _top_up(self) -> None:
         """Send more of the same to workers whose channel runs low, before they run dry."""
-        for worker in self.workers.values():
-            if worker.lease is None or worker.actor_id or worker.blocked or not worker.assigned:
+        for worker in self._functions.values():
+            if not worker.assigned or worker.blocked or worker.doomed or worker.recalled:
                 continue
             last = next(reversed(worker.assigned.values()))
             if self._queues.has_deeper_or_other(last):
                 continue  # what waits elsewhere would starve behind an endless lease
             window = self._pace.window(last.spec.target.id)
             room = window - len(worker.assigned)
-            if room > window // 2:
+            if room > window // 2 and last.lease is not None:
                 batch = self._queues.pop_like(last, min(room, self._fair_share()))
                 if batch:
-                    self._send(worker, batch)
+                    self._send(worker, batch, last.lease)
 
     def _fair_share(self) -> int:
         return max(1, math.ceil(len(self._queues) / self._cpus))
 
-    def _start_worker(self, actor_id: ActorId) -> WorkerRecord:
-        worker = WorkerRecord(next(self._worker_ids), actor_id)
-        worker.last_heard = self._now
-        self.workers[worker.id] = worker
-        if not actor_id:
-            self._function_workers += 1
-        self._commands.append(StartWorker(worker.id, actor_id))
-        return worker
-
     def _start_actors(self) -> None:
         """Start the actors whose resources are there; each has a process of its own."""
-        for _ in range(len(self._creations)):
-            record = self._creations.popleft()
-            if record.state is not TaskState.READY:
-                continue  # killed meanwhile
-            demand = record.spec.target.demand
-            if not self._pool.fits(demand):
-                self._creations.append(record)
-                continue
-            worker = self._start_worker(record.spec.id)
-            worker.lease = demand
-            self._pool.take(demand)
+        if self._now < self._no_starts_until:
+            return
+        while (record := self._creations.pop_best(self._pool.fits)) is not None:
+            target = record.spec.target
+            worker = self._start_worker(record.spec.id, target.max_concurrency)
+            worker.leases.append(self._pool.take(target.demand))
             self.actors.starting(record.spec.id, worker.id)
-            self._send(worker, [record])
-
-    def _stop_surplus(self) -> None:
-        while len(self._idle) > self._cpus:
-            worker_id = next(iter(self._idle))
-            del self._idle[worker_id], self.workers[worker_id]
-            self._function_workers -= 1
-            self._commands.append(StopWorker(worker_id))
+            self._send(worker, [record], worker.leases[0])
 
     def _send(
-        self, worker: WorkerRecord, batch: Sequence[TaskRecord], *, helps: bool = False
+        self,
+        worker: WorkerRecord,
+        batch: Sequence[TaskRecord],
+        lease: Lease,
+        *,
+        helps: bool = False,
     ) -> None:
         assigned = worker.assigned
+        if not assigned:
+            worker.quiet_since = self._now
         for record in batch:
-            record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.SENT)
             record.worker_id = worker.id
+            record.lease = lease
             assigned[record.spec.id] = record
-        if not worker.actor_id and len(assigned) > len(worker.blocked) + 1:
-            self._watch_for_stall()
+        if worker.actor_id:
+            if worker.blocked:
+                self._settle_leases(worker)  # another call goes on while some are blocked
+        elif len(assigned) > len(worker.blocked) + 1:
+            self._wake_at(self._now + STALL_SECONDS)
         self._commands.append(SendTasks(worker.id, batch, helps))
 
     # --- time ---------------------------------------------------------------------------
 
-    def _watch_for_stall(self) -> None:
-        if self.next_tick is None:
-            self.next_tick = self._now + STALL_SECONDS
+    def _wake_at(self, time: float) -> None:
+        if self.next_tick is None or time < self.next_tick:
+            self.next_tick = time
 
     def _tick(self) -> None:
         self.next_tick = None
-        for worker in self.workers.values():
-            if worker.actor_id or len(worker.assigned) < 2 or worker.recalled:
+        for worker in self._functions.values():
+            if len(worker.assigned) <= len(worker.blocked) + 1 or worker.recalled or worker.doomed:
                 continue
-            if self._now - worker.last_heard >= STALL_SECONDS:
+            if worker.heard and self._now - worker.quiet_since >= STALL_SECONDS:
                 worker.recalled = True
                 self._commands.append(RecallTasks(worker.id))
             else:
-                self._watch_for_stall()
+                self._wake_at(self._now + STALL_SECONDS)
+        if self._now < self._no_starts_until:
+            self._wake_at(self._no_starts_until)

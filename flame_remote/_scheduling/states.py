@@ -59,13 +59,15 @@ class ActorStep(IntEnum):
     SENT = 0
     CONSTRUCTED = 1
     RELEASED = 2
-    ENDED = 3
+    LOST = 3  # its worker, before the constructor returned; a retry is left
+    ENDED = 4
 
 
 ACTOR_TRANSITIONS: Final[Mapping[tuple[ActorState, ActorStep], ActorState]] = {
     (ActorState.WAITING, ActorStep.SENT): ActorState.STARTING,
     (ActorState.WAITING, ActorStep.ENDED): ActorState.DEAD,
     (ActorState.STARTING, ActorStep.CONSTRUCTED): ActorState.ALIVE,
+    (ActorState.STARTING, ActorStep.LOST): ActorState.WAITING,
     (ActorState.STARTING, ActorStep.ENDED): ActorState.DEAD,
     (ActorState.ALIVE, ActorStep.RELEASED): ActorState.LEAVING,
     (ActorState.ALIVE, ActorStep.ENDED): ActorState.DEAD,

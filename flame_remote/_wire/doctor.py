@@ -115,13 +115,19 @@ class _Nowhere:
 
 
 def _travels(value: object) -> bool:
+    return _error_of(value) is None
+
+
+def _error_of(value: object) -> Exception | None:
+    """Return what pickling a value raises, None if it works. Keeps no bytes."""
     import cloudpickle
 
+    pickler: Any = cloudpickle.Pickler  # its own stubs do not know `buffer_callback`
     try:
-        cloudpickle.Pickler(_Nowhere(), 5, buffer_callback=lambda _: False).dump(value)
-    except Exception:
-        return False
-    return True
+        pickler(_Nowhere(), 5, buffer_callback=lambda _: False).dump(value)
+    except Exception as error:
+        return error
+    return None
 
 
 # --- what a value consists of ---------------------------------------------------------------------
@@ -151,8 +157,8 @@ def _parts_of(value: Any) -> Iterator[Step]:
 def _contents(value: Any) -> Iterator[Step]:
     if isinstance(value, Mapping):
         yield from _entries("", value)
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        for name, part in zip(value._fields, value, strict=False):
+    elif isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+        for name, part in zip(names, value, strict=False):
             yield Step(f".{name}", False, part)
     elif isinstance(value, (list, tuple, deque)):
         yield from _items("", value)
@@ -295,16 +301,6 @@ def _name(value: object) -> str:
         return f"the function {value.__name__}()"
     kind = type(value).__name__
     return f"{'an' if kind[:1].lower() in 'aeio' else 'a'} {kind} object"
-
-
-def _error_of(value: object) -> BaseException | None:
-    import cloudpickle
-
-    try:
-        cloudpickle.Pickler(_Nowhere(), 5, buffer_callback=lambda _: False).dump(value)
-    except Exception as error:
-        return error
-    return None
 
 
 def _is_too_deep(error: BaseException) -> bool:

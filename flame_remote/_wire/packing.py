@@ -101,8 +101,9 @@ def _pack_by_value(
     import cloudpickle  # costs tens of milliseconds: only for code that cannot be imported
 
     stream = io.BytesIO()
+    pickler: Any = cloudpickle.Pickler  # its own stubs do not know `buffer_callback`
     try:
-        cloudpickle.Pickler(stream, 5, buffer_callback=take).dump(value)
+        pickler(stream, 5, buffer_callback=take).dump(value)
     except Exception as error:
         from .doctor import cause_worth_showing, diagnose
 

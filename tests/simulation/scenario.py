@@ -1,0 +1,272 @@
+"""What happens in one simulated run: a program, the machine it runs on, and what goes wrong.
+
+A scenario is plain data: made at random from a seed, written to a file when it has found a bug,
+and cut down by leaving parts out. So every part may be missing: a step that refers to something
+which was never made does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+# A step of a task's body, or of a thread of the driver:
+#   ["work", seconds]
+#   ["call", template, copies, back, handles]    `copies` tasks that take the result `back` ago, if
+#                                                any; with `handles` they get the caller's handles
+#   ["actor", template]                          makes an actor; the body holds its handle
+#   ["method", back, template, copies, argument, handles]    calls the actor made `back` ago
+#   ["get", back, count, mode]                   waits for results: "strict" fails with them,
+#                                                "tolerant" does not care, "limited" has a time
+#                                                limit, "any" is content with one
+#   ["post", back]  ["board", back]              pins a ref to a board; waits for one from there
+#   ["cancel", back, force]  ["kill", back]  ["drop", back]
+#   ["crash", times]                             ends its process, in the first `times` attempts
+#   ["raise"]
+Step = list[Any]
+
+FUNCTION: Final = "function"
+ACTOR: Final = "actor"
+METHOD: Final = "method"
+
+
+@dataclass(slots=True)
+class Template:
+    """A function, a class or a method."""
+
+    kind: str
+    steps: list[Step]
+    demand: dict[str, float] = field(default_factory=dict)
+    max_retries: int = 0
+    max_concurrency: int = 1
+
+
+@dataclass(slots=True)
+class Settings:
+    """The machine, and how it behaves."""
+
+    resources: dict[str, float] = field(default_factory=lambda: {"CPU": 2.0})
+    latency: float = 0.0002  # a message takes about so long
+    boot: float = 0.02  # a process takes up to so long to start
+    measured: str = "true"  # seconds that workers report: "true", "zero", "long", "noise"
+    buffering: bool = True  # results are sent together
+    hello: bool = True  # a worker says that it lives before it has something to say
+    cycles: bool = False  # tasks may come to wait for each other: no waits for any of several
+    failing_starts: float = 0.0  # how many processes fail to start, before `faults_until`
+    faults_until: float = 0.0
+    deaths: list[float] = field(default_factory=list)  # when some worker is killed from outside
+    fragility: float = 0.0  # how often a worker dies between two things that it does
+    deaf: float = 0.0  # how often a running task does not react to an interrupt
+
+
+@dataclass(slots=True)
+class Scenario:
+    """One run."""
+
+    seed: int
+    settings: Settings
+    templates: list[Template]
+    drivers: list[list[Step]]
+
+    def to_json(self) -> str:
+        """Return it as text, for a file."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Scenario:
+        """Undo `to_json`."""
+        data = json.loads(text)
+        return cls(
+            data["seed"],
+            Settings(**data["settings"]),
+            [Template(**template) for template in data["templates"]],
+            data["drivers"],
+        )
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing goes wrong but what the program itself does, so that all is foreseeable."""
+        settings = self.settings
+        steps = [step for template in self.templates for step in template.steps]
+        steps += [step for driver in self.drivers for step in driver]
+        return not (
+            settings.cycles
+            or settings.failing_starts
+            or settings.deaths
+            or settings.fragility
+            or any(step[0] in ("cancel", "kill", "crash", "board") for step in steps)
+        )
+
+
+class _Author:
+    """Writes a random scenario."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.seed = seed
+        chance = self.random.random
+        self.cpus = self.random.choice([1, 1, 2, 2, 3, 4])
+        self.calm = chance() < 0.2
+        self.cycles = not self.calm and chance() < 0.35
+        self.hogs = not self.cycles and chance() < 0.2  # actors that take CPUs from their makers
+        self.templates: list[Template] = []
+        self.functions: list[list[int]] = [[], [], []]  # template numbers by nesting level
+        self.methods: list[list[int]] = [[], [], []]
+        self.actors: list[int] = []
+        self.hog_actors: list[int] = []
+
+    def write(self) -> Scenario:
+        """Return the scenario."""
+        for level in range(3):
+            for _ in range(self.random.randint(2, 4)):
+                self.functions[level].append(self._function(level))
+            for _ in range(self.random.randint(1, 3)):
+                self.methods[level].append(self._method(level))
+        for _ in range(self.random.randint(1, 3)):
+            self.actors.append(self._actor({}))
+        roots = list(self.functions[2])
+        if self.hogs:
+            self.hog_actors.append(self._actor({"CPU": 1.0}))
+            roots += [self._hog_root() for _ in range(2)]
+        drivers = [self._driver(roots) for _ in range(self.random.randint(1, 3))]
+        return Scenario(self.seed, self._settings(), self.templates, drivers)
+
+    def _settings(self) -> Settings:
+        pick, chance = self.random.choice, self.random.random
+        settings = Settings(
+            resources={"CPU": float(self.cpus), "R": 2.0, "S": 1.0},
+            latency=pick([0.00002, 0.0002, 0.001, 0.005]),
+            boot=pick([0.0, 0.002, 0.02, 0.05]),
+            measured=pick(["true", "true", "zero", "long", "noise"]),
+            buffering=chance() < 0.7,
+            hello=chance() < 0.8,
+            cycles=self.cycles,
+            deaf=pick([0.0, 0.3]),
+        )
+        if not self.calm:
+            settings.faults_until = pick([0.1, 0.5])
+            settings.failing_starts = pick([0.0, 0.0, 0.1, 0.5, 1.0])
+            times = (chance() * settings.faults_until for _ in range(pick([0, 0, 3, 15])))
+            settings.deaths = sorted(round(time, 6) for time in times)
+            settings.fragility = pick([0.0, 0.0, 0.002, 0.02])
+        return settings
+
+    def _add(self, template: Template) -> int:
+        self.templates.append(template)
+        return len(self.templates) - 1
+
+    def _function(self, level: int) -> int:
+        pick, chance = self.random.choice, self.random.random
+        demand = {"CPU": pick([1.0, 1.0, 1.0, 1.0, 0.5, 0.25, 0.0, float(self.cpus)])}
+        retries = pick([3, 3, 0, 1, -1])
+        steps = self._work()
+        if level == 0:
+            if chance() < 0.1:
+                demand[pick(["R", "S"])] = 1.0  # never held while it waits: that could be for ever
+            elif self.cycles and chance() < 0.3:
+                steps.append(["board", self.random.randint(1, 12)])
+            if not self.calm and chance() < 0.08:
+                steps.append(["crash", self.random.randint(1, 3)])
+            if chance() < 0.08:
+                steps.append(["raise"])
+        else:
+            steps += self._nested(level)
+        return self._add(Template(FUNCTION, steps, demand, retries))
+
+    def _method(self, level: int) -> int:
+        steps = self._work()
+        if level and self.random.random() < 0.7:
+            steps += self._nested(level)
+        elif self.cycles and self.random.random() < 0.2:
+            steps.append(["board", self.random.randint(1, 12)])
+        elif self.random.random() < 0.05:
+            steps.append(["raise"])
+        return self._add(Template(METHOD, steps))
+
+    def _actor(self, demand: dict[str, float]) -> int:
+        pick, chance = self.random.choice, self.random.random
+        steps = self._work()
+        if chance() < 0.2:
+            steps.append(["call", pick(self.functions[0]), 2, 0, False])
+            steps.append(["get", 0, 2, "tolerant"])
+        if not self.calm and chance() < 0.1:
+            steps.append(pick([["raise"], ["crash", 1]]))
+        concurrency = pick([1, 1, 1, 3])
+        return self._add(Template(ACTOR, steps, demand, pick([0, 0, 2]), concurrency))
+
+    def _hog_root(self) -> int:
+        pick = self.random.choice
+        steps: list[Step] = [["actor", self.hog_actors[0]]]
+        steps += [["method", 0, pick(self.methods[1]), 2, 0, False]]
+        steps += [["call", pick(self.functions[1]), 2, 0, False], ["get", 0, 4, "tolerant"]]
+        return self._add(Template(FUNCTION, steps, {"CPU": 1.0}, pick([0, 3])))
+
+    def _work(self) -> list[Step]:
+        seconds = self.random.choice([0, 0, 0, 0, 0, 0.00001, 0.0002, 0.002, 0.02])
+        return [["work", seconds]] if seconds else []
+
+    def _nested(self, level: int) -> list[Step]:
+        """A body that calls others, and mostly waits for them."""
+        pick, chance, number = self.random.choice, self.random.random, self.random.randint
+        steps: list[Step] = []
+        for _ in range(number(1, 2)):
+            if chance() < 0.7:
+                copies = number(1, 5 if level == 1 else 2)
+                back = number(1, 2) if chance() < 0.3 else 0
+                callee = pick(self.functions[level - 1])
+                steps.append(["call", callee, copies, back, chance() < 0.5])
+            else:
+                copies = number(1, 3)
+                method = pick(self.methods[level - 1])
+                steps.append(["method", number(0, 2), method, copies, number(0, 1), chance() < 0.5])
+            if not self.calm and chance() < 0.05:
+                steps.append(["cancel", number(0, 2), chance() < 0.5])
+            if chance() < 0.85:
+                mode = pick(["strict", "strict", "strict", "tolerant", "limited", "any"])
+                steps.append(["get", 0, number(1, 4), mode])
+            if self.cycles and chance() < 0.3:
+                steps.append(pick([["post", 0], ["board", number(1, 12)]]))
+            steps += self._work()
+        return steps
+
+    def _driver(self, roots: list[int]) -> list[Step]:
+        pick, chance, number = self.random.choice, self.random.random, self.random.randint
+        steps: list[Step] = []
+        many = pick([3, 20, 60])
+        for _ in range(number(10, 30)):
+            kind = chance()
+            if kind < 0.35:
+                leaf = pick(self.functions[0])
+                steps.append(["call", leaf, number(1, many), pick([0, 0, 1, 5]), False])
+            elif kind < 0.6:
+                nested = pick(roots + self.functions[1])
+                steps.append(["call", nested, number(1, 4), pick([0, 0, 2]), chance() < 0.5])
+            elif kind < 0.68:
+                steps.append(["actor", pick(self.actors)])
+            elif kind < 0.85:
+                method = pick(self.methods[number(0, 2)])
+                copies = number(1, pick([2, 10, 30]))
+                argument = pick([0, 0, 0, 1, 4])
+                steps.append(
+                    ["method", number(0, 2), method, copies, argument, chance() < 0.5]
+                )
+            elif kind < 0.93:
+                mode = pick(["tolerant", "limited", "any"])
+                steps.append(["get", number(0, 5), number(1, 30), mode])
+            elif kind < 0.95 and not self.calm:
+                steps.append(pick([["kill", number(0, 3)], ["drop", number(0, 3)]]))
+            elif not self.calm:
+                for _ in range(number(1, 10)):
+                    steps.append(["cancel", number(0, 40), chance() < 0.5])
+            if self.cycles and chance() < 0.5:
+                steps.append(["post", number(0, 5)])
+            if chance() < 0.3:
+                steps.append(["work", pick([0.0001, 0.001, 0.01, 0.05])])
+        return steps
+
+
+def scenario_of(seed: int) -> Scenario:
+    """Return the scenario of a seed: always the same."""
+    return _Author(seed).write()
