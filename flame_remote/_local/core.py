@@ -74,6 +74,7 @@ class Core:
         self.storage: Storage  # set by the engine, whose memory it is
         # Appended to by any thread, taken inside a turn.
         self.inbox: deque[TaskSpec] = deque()
+        self.drain_is_due = False  # somebody has been woken to drain
         self.ref_events: deque[int] = deque()
         self.unpinned: deque[ObjectId] = deque()  # as in LocalCounts, for the driver itself
         # Taken outside a turn.
@@ -108,6 +109,7 @@ class Core:
 
     def drain(self) -> None:
         """Take in what other threads have left: calls first, for they hold what refs let go."""
+        self.drain_is_due = False
         number = len(self.ref_events)
         if self.inbox:
             self._take_calls()
