@@ -186,14 +186,21 @@ def ensure_engine() -> Engine:
         return engine
     with _lock:  # the second of two threads finds the engine of the first
         engine = current_engine()
-        return _start(load_config())._engine if engine is None else engine
+        if engine is not None:
+            return engine
+        _require_not_exiting()  # a finaliser that runs late finds no module to read settings with
+        return _start(load_config())._engine
+
+
+def _require_not_exiting() -> None:
+    if _exiting:
+        raise EngineClosedError("the interpreter is exiting: flame cannot start")
 
 
 def _start(config: Config) -> Session:
     """Start an engine and make it this process's. The caller holds _lock."""
     global _session
-    if _exiting:
-        raise EngineClosedError("the interpreter is exiting: flame cannot start")
+    _require_not_exiting()
     engine = create_engine(config)
     set_current(engine)
     _session = Session(engine, config)
@@ -469,8 +476,10 @@ def seen_from_here(error: BaseException) -> BaseException:
 
     Raised at once in a function that users call, it shows that function and what is theirs.
     """
-    from flame_remote._execute.frames import without_own_frames  # only needed for an error
-
+    try:
+        from flame_remote._execute.frames import without_own_frames  # only needed for an error
+    except ImportError:  # the interpreter is exiting, and has taken the modules apart
+        return error
     return error.with_traceback(without_own_frames(error.__traceback__))
 
 

@@ -16,6 +16,10 @@ def create_engine(config: Config) -> Engine:
         from flame_remote._inline.engine import InlineEngine
 
         return InlineEngine(config)
+    # The spawner takes longest to get ready: the rest happens meanwhile.
+    from flame_remote._local.spawning import SpawnerHandle
+
+    spawner = SpawnerHandle()
     from flame_remote._local.engine import LocalEngine
 
-    return LocalEngine(config)
+    return LocalEngine(config, spawner)

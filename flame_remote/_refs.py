@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from flame_remote._deadline import Deadline
@@ -39,10 +39,9 @@ class ObjectRef(Generic[T_co]):
 
     def __del__(self) -> None:
         # Runs at any moment in any thread, even inside the engine: append, and nothing else.
-        try:
-            self._engine.ref_events.append(self._id)
-        except AttributeError:  # __init__ did not finish
-            pass
+        engine = getattr(self, "_engine", None)
+        if engine is not None:  # else __init__ did not finish
+            engine.ref_events.append(self._id)
 
     # --- the value ---
 
@@ -87,7 +86,7 @@ class ObjectRef(Generic[T_co]):
         self._engine.on_done(self, cast("Callable[[ObjectRef[Any]], object]", callback))
 
     def future(self) -> concurrent.futures.Future[T_co]:
-        """Return a `concurrent.futures.Future` of the same result; cancelling it leaves the task alone."""
+        """Return a `concurrent.futures.Future` of the result; cancelling it leaves the task alone."""
         import concurrent.futures
 
         future: concurrent.futures.Future[T_co] = concurrent.futures.Future()
@@ -184,16 +183,14 @@ class ObjectRef(Generic[T_co]):
 
 
 def _wake(loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[None]) -> None:
-    """Tell the waiting coroutine; its loop may have been closed meanwhile, or the wait cancelled."""
+    """Tell the waiting coroutine; its loop may be closed by now, or its wait cancelled."""
 
     def set_result() -> None:
         if not arrived.done():
             arrived.set_result(None)
 
-    try:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
         loop.call_soon_threadsafe(set_result)
-    except RuntimeError:
-        pass  # the loop is closed: nobody waits any more
 
 
 # --- refs inside values -------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Engine(ABC):
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, deadline: Deadline
     ) -> set[ObjectId]:
-        """Wait until `num_returns` of `refs` have ended, well or badly; return the ids of all that have.
+        """Wait until `num_returns` of `refs` have ended, well or badly; return all that have, as ids.
 
         Blocks until then or until the deadline; the set may be smaller only after the deadline.
         """
@@ -93,7 +93,7 @@ class Engine(ABC):
         """End an actor at once; its unfinished calls fail with ActorDiedError."""
 
     def handle_died(self) -> None:  # noqa: B027  most engines notice by themselves
-        """Told by a finaliser that an actor may have lost its last handle. Must not block or lock."""
+        """Told by a finaliser that an actor may have lost its last handle; must not lock."""
 
     @abstractmethod
     def describe(self, ref: ObjectRef[Any]) -> str:
@@ -105,4 +105,4 @@ class Engine(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End the engine: waiting calls raise EngineClosedError, processes end. May be called twice."""
+        """End the engine and its processes; waiting calls raise EngineClosedError. Idempotent."""

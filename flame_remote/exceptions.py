@@ -15,7 +15,7 @@ class FlameError(Exception):
 
 
 class InvalidOptionError(FlameError, ValueError):
-    """An option of `@flame.remote(...)`, `.options(...)` or `init(...)` is unknown or out of range."""
+    """An option of `@flame.remote`, `.options` or `init` is unknown or out of range."""
 
 
 class UnschedulableError(FlameError):
@@ -41,7 +41,7 @@ class UnschedulableError(FlameError):
 
 
 class RefMisuseError(FlameError, TypeError):
-    """An ObjectRef was used as if it were the value it refers to, or something that is no ref as a ref."""
+    """A ref was used as if it were its value, or something that is no ref as a ref."""
 
 
 # --- Values that cannot travel --------------------------------------------------------------
@@ -116,7 +116,10 @@ class WorkerCrashedError(FlameError):
 
     def __str__(self) -> str:
         times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
-        text = f"the process running {self.name}() {self.how} (pid {self.pid}, task #{self.task_id}, {times})"
+        text = (
+            f"the process running {self.name}() {self.how} "
+            f"(pid {self.pid}, task #{self.task_id}, {times})"
+        )
         if self.output:
             text += "\nlast output of the process:\n" + _indent(self.output)
         return text
@@ -265,14 +268,20 @@ class SessionEndedError(EngineError):
         self.what = what
 
     def __str__(self) -> str:
-        return f"{self.what} belongs to a session that has ended (flame.shutdown() was called since it was made)"
+        return (
+            f"{self.what} belongs to a session that has ended "
+            "(flame.shutdown() was called since it was made)"
+        )
 
 
 class ForkedError(EngineError):
     """The API was used in a child made by os.fork(); the engine belongs to the parent."""
 
     def __str__(self) -> str:
-        return "flame was started before os.fork() and belongs to the parent process; call flame.init() in the child"
+        return (
+            "flame was started before os.fork() and belongs to the parent process; "
+            "call flame.init() in the child"
+        )
 
 
 def _indent(text: str) -> str:

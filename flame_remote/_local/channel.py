@@ -29,10 +29,11 @@ class Receiver:
         """Take in what is there; return the messages completed by it, None at the end of stream.
 
         Blocks if the socket does and `flags` do not say MSG_DONTWAIT; then raises BlockingIOError.
-        Raises ValueError for bytes that are no message.
+        Raises ValueError for bytes that are no message. The stream may end within a frame, if who
+        wrote it was killed; that frame does not count.
         """
         size, ancillary, _, _ = self._connection.recvmsg_into(
-            [self._buffer], _ANCILLARY_BYTES, flags
+            [self._buffer], _ANCILLARY_BYTES, flags | socket.MSG_CMSG_CLOEXEC
         )
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -61,13 +62,13 @@ class Receiver:
         """Say whether a whole frame is there: a large one is not copied again for each piece."""
         if len(self._partial) < HEADER.size:
             return False
-        return len(self._partial) >= HEADER.size + HEADER.unpack_from(self._partial)[0]
+        return len(self._partial) >= HEADER.size + _body_length(self._partial, 0)
 
     def _split(self, data: memoryview) -> tuple[list[Message], int]:
         messages: list[Message] = []
         position, end = 0, len(data)
         while end - position >= HEADER.size:
-            length, _ = HEADER.unpack_from(data, position)
+            length = _body_length(data, position)
             start = position + HEADER.size
             if end - start < length:
                 break
@@ -79,6 +80,18 @@ class Receiver:
         usable = len(data) - len(data) % 4
         for index in range(0, usable, 4):
             self.descriptors.append(int.from_bytes(data[index : index + 4], "little"))
+
+
+def _body_length(data: bytearray | memoryview, position: int) -> int:
+    """Return how long the body of the frame at `position` is.
+
+    Raises ValueError for what is no header. Most nonsense would else pass for the beginning of a
+    very long frame, whose end never comes.
+    """
+    length, descriptors = HEADER.unpack_from(data, position)
+    if descriptors > _MAX_DESCRIPTORS:
+        raise ValueError(f"not a frame: it claims to come with {descriptors} descriptors")
+    return int(length)
 
 
 class Sender:
@@ -119,4 +132,3 @@ class Sender:
                 self._waiting[0] = (data[sent:], ())
             else:
                 self._waiting.popleft()
-

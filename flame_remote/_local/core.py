@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from flame_remote import _ids
 from flame_remote._config import Config
 from flame_remote._execute.failure import add_needed_by, encode_error
 from flame_remote._ids import ActorId, ObjectId, TaskId, WorkerId
@@ -19,7 +18,7 @@ from flame_remote._outcome import Kind
 from flame_remote._scheduling import commands, events
 from flame_remote._scheduling.records import TaskRecord
 from flame_remote._scheduling.scheduler import Scheduler
-from flame_remote._spec import TargetKind, TaskSpec
+from flame_remote._spec import TaskSpec
 from flame_remote.exceptions import (
     ActorDiedError,
     FlameError,
@@ -49,6 +48,7 @@ from .messages import (
 from .objects import ObjectTable, StoredObject, held_by, report_all_unread
 from .poller import Poller
 from .progress import Progress
+from .room import Room
 from .segments import Segments
 from .spawning import SpawnerHandle
 from .turn import Turn
@@ -65,7 +65,9 @@ _GRACE_SECONDS: Final = 2.0
 class Core:
     """The driver's state: scheduler, objects, workers, spawner."""
 
-    def __init__(self, session: str, config: Config, turn: Turn) -> None:
+    def __init__(
+        self, session: str, config: Config, turn: Turn, spawner: SpawnerHandle
+    ) -> None:
         # Constant after construction.
         self._session = session
         self._config = config
@@ -74,6 +76,7 @@ class Core:
         self.storage: Storage  # set by the engine, whose memory it is
         # Appended to by any thread, taken inside a turn.
         self.inbox: deque[TaskSpec] = deque()
+        self._closed = False
         self.drain_is_due = False  # somebody has been woken to drain
         self.ref_events: deque[int] = deque()
         self.unpinned: deque[ObjectId] = deque()  # as in LocalCounts, for the driver itself
@@ -84,6 +87,7 @@ class Core:
         self.scheduler = Scheduler(config.amounts())
         self.objects = ObjectTable()
         self.segments = Segments(config.store_bytes, self.mappings)
+        self.room = Room(self)
         self.poller = Poller()
         self.workers: dict[WorkerId, WorkerHandle] = {}
         self.wake_loop: Callable[[], None] = lambda: None
@@ -94,6 +98,7 @@ class Core:
         self._last_output = ""
         # Actors that ended otherwise than for want of handles; with them until the session ends.
         self._how_actors_died: dict[ActorId, tuple[str, str]] = {}
+        self._use_spawner(spawner)
         self._perform: dict[type, Callable[[Any], None]] = {
             commands.StartWorker: self._start_worker,
             commands.StopWorker: self._stop_worker,
@@ -109,6 +114,8 @@ class Core:
 
     def drain(self) -> None:
         """Take in what other threads have left: calls first, for they hold what refs let go."""
+        if self._closed:
+            return
         self.drain_is_due = False
         number = len(self.ref_events)
         if self.inbox:
@@ -202,7 +209,7 @@ class Core:
         """Free the memory of objects that are gone; end actors that nobody refers to."""
         objects = self.objects
         while objects.freed:
-            self._free(objects.freed.popleft())
+            self.free(objects.freed.popleft())
         while self.segments.retired:
             segment = self.segments.retired.popleft()
             for worker in self.workers.values():
@@ -212,7 +219,10 @@ class Core:
         while objects.gone:
             self.feed(events.ActorReleased(objects.gone.popleft()))
 
-    def _free(self, location: Location) -> None:
+    def free(self, location: Location) -> None:
+        """Give a stored value's memory back to its owner."""
+        if self.room.free(location):
+            return
         segment, offset, size, _ = location
         if not self.segments.value_freed(segment, size):
             return
@@ -224,7 +234,9 @@ class Core:
 
     # --- workers ------------------------------------------------------------------------
 
-    def send(self, worker: WorkerHandle, message: Any, descriptors: list[int] | None = None) -> None:
+    def send(
+        self, worker: WorkerHandle, message: Any, descriptors: list[int] | None = None
+    ) -> None:
         """Send a worker a message; if its channel is full, when it takes more."""
         if not worker.send(message, descriptors):
             self.poller.want_write(worker.channel.fileno(), True)
@@ -244,11 +256,12 @@ class Core:
             self.poller.register(pipe.descriptor, partial(self._on_output, worker, pipe))
 
     def _start_spawner(self) -> None:
-        config = self._config
-        threads = max(1, config.num_cpus // max(1, config.num_cpus))
-        self._spawner = SpawnerHandle(
-            self._session, config.amounts(), threads, self._progress.descriptor
-        )
+        self._use_spawner(SpawnerHandle())
+
+    def _use_spawner(self, spawner: SpawnerHandle) -> None:
+        self._spawner = spawner
+        # As many workers as CPUs run at a time: each has one.
+        spawner.configure(self._session, self._config.amounts(), 1, self._progress.descriptor)
         self.poller.register(self._spawner.connection.fileno(), self._on_spawner)
 
     def _stop_worker(self, command: commands.StopWorker) -> None:
@@ -308,10 +321,10 @@ class Core:
             self._spawner_lost(spawner)
             return
         for answer in answers:
-            worker = self.workers.get(answer.get("started", answer.get("ended")))
+            worker = self.workers.get(answer["worker"])
             if worker is None:
                 continue
-            if "started" in answer:
+            if answer["is"] == "started":
                 worker.pid = answer["pid"]
             else:
                 worker.status = answer["status"]
@@ -392,9 +405,7 @@ class Core:
         path = None if worker.path == sys.path else list(sys.path)
         worker.path = path or worker.path
         kind, concurrency = target.kind.value, target.max_concurrency
-        self.send(
-            worker, LoadTarget(target.id, kind, target.name, target.code, concurrency, path)
-        )
+        self.send(worker, LoadTarget(target.id, kind, target.name, target.code, concurrency, path))
 
     def _dependencies(
         self, worker: WorkerHandle, places: Sequence[tuple[int | str, ObjectId]]
@@ -517,6 +528,7 @@ class Core:
 
     def close(self) -> None:
         """End all processes and give all memory back."""
+        self._closed = True
         idle = []
         for worker in self.workers.values():
             record = self.scheduler.workers.get(worker.id)
@@ -535,6 +547,7 @@ class Core:
             worker.close()
         self.workers.clear()
         self.storage.close()
+        self.room.close()
         self.segments.close()
         self.mappings.close()
         self._progress.close()

@@ -30,7 +30,7 @@ class LocalCounts:
         self._told.add(object_id)
 
     def changes(self) -> Counts | None:
-        """Return what the driver does not know yet; None if there is nothing. Caller has its turn."""
+        """Return what the driver does not know yet, None if there is nothing. Inside a turn."""
         touched = self._take_events()
         unpinned: list[ObjectId] = []
         while self.unpinned:

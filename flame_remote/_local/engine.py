@@ -9,6 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from time import perf_counter
 from types import FrameType
 from typing import Any, Final
@@ -39,15 +40,18 @@ from .arena import Arena
 from .core import Core
 from .loop import Loop
 from .objects import StoredObject
+from .spawning import SpawnerHandle
 from .turn import Turn
-from .values import Storage, load
+from .values import ROOM_STEP_SECONDS, Storage, load
 from .waits import CallbackWatcher, Waiter
 
 # Calls that may be left for later, at most, and for how long; each turn and each message costs as
 # much as several calls.
 _CALLS_PER_TURN: Final = 256
 _BURST_SECONDS: Final = 0.001
+_KIND: Final = attrgetter("kind")
 _ATOM: Final = int(Kind.ATOM)
+_PACKAGE: Final = "flame_remote."
 
 Callback = Callable[[ObjectRef[Any]], object]
 _engines: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
@@ -56,18 +60,21 @@ _engines: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
 class LocalEngine(Engine):
     """Runs tasks in processes of this machine. Safe to call from any thread."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, spawner: SpawnerHandle) -> None:
+        """Begin with a spawner that was started just now; it becomes the engine's."""
         # Constant after construction.
         self.session = os.urandom(8).hex()
         self._resources = config.amounts()
         self.new_id = _ids.id_source(_ids.DRIVER).__next__  # type: ignore[method-assign]
         self._turn = Turn()
-        self._core = Core(self.session, config, self._turn)
+        self._core = Core(self.session, config, self._turn, spawner)
         self.ref_events: deque[int] = self._core.ref_events
         self._inbox = self._core.inbox
         self._objects = self._core.objects.by_id
         self._scheduler = self._core.scheduler
-        self._storage = Storage(self._make_arena, lambda size: self._reserve(-size))
+        self._storage = Storage(
+            self._make_arena, lambda size: self._reserve(-size), self._make_room
+        )
         self._core.storage = self._storage
         # Why the engine cannot be used; set once, read at any time.
         self._refusal: FlameError | None = None
@@ -136,6 +143,8 @@ class LocalEngine(Engine):
 
     def put(self, packed: Packed) -> ObjectRef[Any]:
         self._check_usable()
+        with self._turn:
+            self._core.drain()  # what was let go makes room, and warm room
         kind, data = self._storage.store(packed)
         object_id = self.new_id()
         stored = StoredObject("")
@@ -151,7 +160,7 @@ class LocalEngine(Engine):
     def get(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> list[Any]:
         self._next_turn = 0.0
         stored = self._find(refs)
-        if not all([entry.kind for entry in stored]):
+        if not all(map(_KIND, stored)):
             self._wait(stored, len(refs), deadline, stop_at_failure=True)
         elif len(self.ref_events) > _CALLS_PER_TURN:
             with self._turn:
@@ -159,7 +168,9 @@ class LocalEngine(Engine):
         try:
             # The common values in one go (benchmarks: get of small objects).
             return [
-                entry.data if entry.kind == _ATOM else self._load(ref, entry, refs, stored, deadline)
+                entry.data
+                if entry.kind == _ATOM
+                else self._load(ref, entry, refs, stored, deadline)
                 for ref, entry in zip(refs, stored, strict=True)
             ]
         except BaseException as error:
@@ -255,9 +266,7 @@ class LocalEngine(Engine):
                 return
             if self._refusal is not None:
                 raise self._refusal
-            waiter = Waiter(
-                number - (len(stored) - len(pending)), stop_at_failure=stop_at_failure
-            )
+            waiter = Waiter(number - (len(stored) - len(pending)), stop_at_failure=stop_at_failure)
             for entry in pending:
                 if entry.watchers is None:
                     entry.watchers = [waiter]
@@ -340,6 +349,13 @@ class LocalEngine(Engine):
         with self._turn:
             self._core.segments.reserve(size)
 
+    def _make_room(self, needed_bytes: int) -> None:
+        with self._turn:
+            self._core.drain()
+            self._core.room.make(needed_bytes, _ids.DRIVER)
+        # Workers may be giving back what they do not use.
+        self._loop.run_until(Waiter(1, stop_at_failure=False), Deadline(ROOM_STEP_SECONDS))
+
     def _wake_loop(self) -> None:
         if not self._loop.has_leader:
             self._loop.wake()
@@ -352,19 +368,32 @@ class LocalEngine(Engine):
         Only if it is that one: a handler of the user's is left alone.
         """
         self._handles_interrupts = False
-        if threading.current_thread() is threading.main_thread():
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, self._on_interrupt)
-                self._handles_interrupts = True
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
+            signal.signal(signal.SIGINT, self._on_interrupt)
+            self._handles_interrupts = True
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
-        if not (self._turn.defer_interrupt() or self._storage.turn.defer_interrupt()):
-            signal.default_int_handler(signum, frame)
+        if self._turn.defer_interrupt() or self._storage.turn.defer_interrupt():
+            return
+        if _is_in_finaliser(frame):
+            # Raised there it would be lost, and the count of a ref with it. So again, from the
+            # engine's thread; by then the finaliser, a few microseconds long, is over.
+            again = partial(signal.pthread_kill, threading.get_ident(), signal.SIGINT)
+            self._core.callbacks.append(again)
+            self._loop.wake()
+            return
+        signal.default_int_handler(signum, frame)
 
     def _release_interrupts(self) -> None:
-        if self._handles_interrupts and threading.current_thread() is threading.main_thread():
-            if signal.getsignal(signal.SIGINT) == self._on_interrupt:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+        if (
+            self._handles_interrupts
+            and threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) == self._on_interrupt
+        ):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _PROGRESS: Final = {
@@ -383,8 +412,17 @@ def _call_back(callback: Callback, ref: ObjectRef[Any]) -> None:
         logging.getLogger("flame_remote").exception("a done callback of %r failed", ref)
 
 
+def _is_in_finaliser(frame: FrameType | None) -> bool:
+    """Say whether the code is a __del__ of this package's, or was called by one."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" and frame.f_globals["__name__"].startswith(_PACKAGE):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _refuse_in_child() -> None:
-    """After os.fork(): the engine belongs to the parent, and nothing here may touch its processes."""
+    """After os.fork(): the engine belongs to the parent; nothing here may touch its processes."""
     for engine in list(_engines):
         engine._refusal = ForkedError()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flame_remote._ids import ObjectId
@@ -254,11 +255,15 @@ class Inbound:
             segments.reserve(message.size)
             worker.reserved_bytes += message.size
         except StoreFullError:
+            # It asks again with what it gets back by this; what others give back comes later.
             granted = False
+            self._core.room.make(message.size, worker.id)
+            with suppress(StoreFullError):
+                segments.reserve(message.size)
+                worker.reserved_bytes += message.size
+                granted = True
         if message.request_id:
-            self._core.send(
-                worker, Granted(message.request_id, granted, segments.free_bytes)
-            )
+            self._core.send(worker, Granted(message.request_id, granted, segments.free_bytes))
 
 
 class _HeldRef:
@@ -268,4 +273,3 @@ class _HeldRef:
 
     def __init__(self, object_id: ObjectId) -> None:
         self._id = object_id
-

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 from flame_remote._deadline import Deadline
@@ -56,6 +55,7 @@ class Loop:
         self._leader: int | None = None  # thread
         self._followers: list[Wait] = []
         self._closed = False
+        self._left = threading.Event()  # set once the loop is closed and nobody leads
         # Belongs to the leader.
         self._spin = AdaptiveSpin()
         self._thread.start()
@@ -91,8 +91,12 @@ class Loop:
 
     def close(self) -> None:
         """End the background thread. Those who wait must have been told before."""
-        self._closed = True
-        self._poller.wake()
+        with self._turn:
+            self._closed = True
+            if self._leader in (None, threading.get_ident()):
+                self._left.set()
+        self._poller.end_waits()
+        self._left.wait()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -144,6 +148,8 @@ class Loop:
                 self._leader = None
             if self._leader is not None:
                 return
+            if self._closed:
+                self._left.set()
             # Also one that was called to lead, and finds its own wait over, calls the next.
             if self._followers:
                 follower = self._followers[0]
@@ -172,10 +178,8 @@ class Loop:
     # --- the background thread ----------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._closed:
+        while True:
             self._poller.wait_in_background(self._timeout(None))
             if self._closed:
                 return
             self._handle(self._poller.poll(0) if self._leader is None else [])
-
-

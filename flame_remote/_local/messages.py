@@ -48,7 +48,7 @@ class LoadTarget(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A segment of shared memory (or the spill file) of some process; its descriptor comes along."""
+    """A segment of shared memory, or the spill file; its descriptor comes along."""
 
     segment_id: int
 
@@ -95,6 +95,10 @@ class Free(NamedTuple):
     extents: list[tuple[int, int, int]]
 
 
+class Shrink(NamedTuple):
+    """Give back to the budget what the worker's arena does not use: others need it."""
+
+
 class Stop(NamedTuple):
     """End, once nothing runs."""
 
@@ -127,8 +131,8 @@ class Results(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Objects that this worker has begun to refer to, has stopped to refer to, and locations of
-    stored values that it no longer reads. Takes effect in this order."""
+    """What this worker has begun, and has ceased, to refer to, and stored values that it no longer
+    reads. Takes effect in this order."""
 
     held: list[int]
     dropped: list[int]
@@ -142,7 +146,7 @@ class Returned(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """A task wants values. `blocks`: it waits in the main thread, so that nothing else runs here."""
+    """A task wants values. `blocks`: it waits in the main thread, so nothing else runs here."""
 
     request_id: int
     task_id: int
@@ -226,18 +230,18 @@ class Kill(NamedTuple):
 
 
 MESSAGES: Final = (
-    RunTasks, LoadTarget, Segment, Retire, Values, Ready, Granted, Deadlock, Free, Stop, Recall, Interrupt,
-    Hello, Results, Counts, Returned, Fetch, Watch, Abandon, Submit, ExportTarget, Put, Reserve,
-    Cancel, Kill,
+    RunTasks, LoadTarget, Segment, Retire, Values, Ready, Granted, Deadlock, Free, Shrink, Stop,
+    Recall, Interrupt, Hello, Results, Counts, Returned, Fetch, Watch, Abandon, Submit,
+    ExportTarget, Put, Reserve, Cancel, Kill,
 )  # fmt: skip
-_CODES: Final = {message: code for code, message in enumerate(MESSAGES)}
+_CODES: Final[dict[type, int]] = {message: code for code, message in enumerate(MESSAGES)}
 
 Message = tuple[Any, ...]
 
 
 def encode(message: Message, descriptors: int = 0) -> bytes:
     """Return the frame of a message."""
-    body = pickle.dumps((_CODES[type(message)], *message), 5)  # type: ignore[index]
+    body = pickle.dumps((_CODES[type(message)], *message), 5)
     return HEADER.pack(len(body), descriptors) + body
 
 
@@ -245,6 +249,6 @@ def decode(body: bytes | memoryview) -> Message:
     """Return the message in a frame's body. Raises ValueError if it is none of ours."""
     try:
         code, *fields = pickle.loads(body)
-        return MESSAGES[code](*fields)  # type: ignore[no-any-return,operator]
+        return MESSAGES[code](*fields)
     except Exception as error:
         raise ValueError(f"not a message: {error}") from error

@@ -12,12 +12,16 @@ from flame_remote._deadline import Deadline
 from flame_remote._execute.failure import rebuild_error
 from flame_remote._execute.frames import without_own_frames
 from flame_remote._ids import ActorId, ObjectId, TaskId
-from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef, register_engine
 from flame_remote._spec import Target, TaskSpec
 from flame_remote._wire.packing import Packed
 from flame_remote.engine import Engine
-from flame_remote.exceptions import DeadlockError, GetTimeoutError, StoreFullError, UnschedulableError
+from flame_remote.exceptions import (
+    DeadlockError,
+    GetTimeoutError,
+    StoreFullError,
+    UnschedulableError,
+)
 
 from .arena import Arena
 from .messages import (
@@ -36,12 +40,13 @@ from .messages import (
     Retire,
     Returned,
     Segment,
+    Shrink,
     Submit,
     Values,
     Watch,
 )
 from .running import Runner
-from .values import Storage
+from .values import ROOM_STEP_SECONDS, Storage
 from .worker import Worker, current_task
 
 Callback = Callable[[ObjectRef[Any]], object]
@@ -55,11 +60,13 @@ class WorkerEngine(Engine):
         self.session = session
         self.ref_events = worker.ref_events
         self.new_id = _ids.id_source(worker.id).__next__  # type: ignore[method-assign]
-        self.current_task = current_task.get  # type: ignore[method-assign,assignment]
+        self.current_task = current_task.get  # type: ignore[method-assign]
         self._worker = worker
         self._resources = resources
         self._requests = itertools.count(1)
-        self.storage = Storage(self._make_arena, lambda size: worker.send(Reserve(0, -size)))
+        self.storage = Storage(
+            self._make_arena, lambda size: worker.send(Reserve(0, -size)), self._await_room
+        )
         self.runner = Runner(worker, self.storage)
         # Any thread adds its own requests; the reading thread answers them.
         self._answers: dict[int, Message] = {}
@@ -151,7 +158,9 @@ class WorkerEngine(Engine):
 
         def watch(request: int, blocks: bool, returned: list[TaskId]) -> Message:
             task = current_task.get()
-            return Watch(request, task, object_ids, num_returns, blocks and num_returns > 0, returned)
+            return Watch(
+                request, task, object_ids, num_returns, blocks and num_returns > 0, returned
+            )
 
         answer = self._wait_for(watch, deadline)
         if answer is None:  # the time is over: ask which are ready now
@@ -234,6 +243,9 @@ class WorkerEngine(Engine):
 
     def _take_answer(self, message: Message) -> None:
         """Take in an answer. The reading thread has its turn."""
+        if isinstance(message, Shrink):
+            self._worker.callbacks.append(self.storage.shrink)
+            return
         if isinstance(message, Free):
             for extent in message.extents:
                 self.storage.free(*extent)
@@ -255,6 +267,10 @@ class WorkerEngine(Engine):
         answer = self._ask(lambda request: Reserve(request, size))
         if isinstance(answer, Granted) and not answer.granted:
             raise StoreFullError(size, answer.free_bytes)
+
+    def _await_room(self, needed_bytes: int) -> None:
+        """The driver makes room whenever it is asked; by the next time there may be some."""
+        self._worker.pump_until(lambda: False, Deadline(ROOM_STEP_SECONDS))
 
     def _announce(self, segment: int, descriptor: int) -> None:
         self._worker.mappings.add_segment(segment, descriptor)

@@ -24,7 +24,10 @@ class Poller:
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._outer.register(self._wakeup, select.EPOLLIN)
         self._outer.register(self._inner.fileno(), select.EPOLLIN)
+        self._ending = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._inner.register(self._ending, select.EPOLLIN)
         self._handlers: dict[int, Handler] = {}
+        self._closed = False
 
     def register(self, descriptor: int, handler: Handler) -> None:
         """Call `handler(events)` whenever there is something to read."""
@@ -43,8 +46,8 @@ class Poller:
                 self._inner.unregister(descriptor)
 
     def poll(self, timeout: float) -> list[tuple[int, int]]:
-        """Return `(descriptor, events)` of what is ready, after at most `timeout` seconds; -1: any."""
-        return self._inner.poll(timeout)
+        """Return `(descriptor, events)` of what is ready, within `timeout` seconds; -1: ever."""
+        return [] if self._closed else self._inner.poll(timeout)
 
     def handle(self, ready: list[tuple[int, int]]) -> None:
         """Call the handlers of what is still registered."""
@@ -69,8 +72,15 @@ class Poller:
         with suppress(OSError):
             os.eventfd_write(self._wakeup, 1)
 
+    def end_waits(self) -> None:
+        """Make every `poll` and `wait_in_background` return from now on."""
+        os.eventfd_write(self._ending, 1)
+        self.wake()
+
     def close(self) -> None:
         """Close all but the descriptors that others registered."""
+        self._closed = True
         self._outer.close()
         self._inner.close()
+        os.close(self._ending)
         os.close(self._wakeup)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
 
 from flame_remote._ids import WorkerId
 from flame_remote.exceptions import StoreFullError
@@ -92,5 +91,3 @@ class Segments:
         self._orphaned.discard(segment)
         self._mappings.remove_segment(segment)
         self.retired.append(segment)
-
-

@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from ._linux import become_subreaper, die_with_parent, pidfd_open
@@ -96,6 +97,8 @@ class Spawner:
         match request["do"]:
             case "configure":
                 self._config = request
+                for variable, value in request["environment"].items():
+                    os.environ.setdefault(variable, value)  # what the user has set stays
                 self._progress = mmap.mmap(descriptors[0], PROGRESS_BYTES)
                 os.close(descriptors[0])
             case "start":
@@ -115,8 +118,8 @@ class Spawner:
         me = os.getpid()
         try:
             pid = os.fork()
-        except OSError as error:
-            self._answer({"ended": worker_id, "status": None, "reason": str(error)})
+        except OSError:
+            self._answer({"is": "ended", "worker": worker_id, "status": None})
             pid = -1
         if not pid:
             self._become_worker(worker_id, descriptors, me)
@@ -124,7 +127,7 @@ class Spawner:
             os.close(descriptor)
         if pid > 0:
             self._workers[pid] = worker_id
-            self._answer({"started": worker_id, "pid": pid})
+            self._answer({"is": "started", "worker": worker_id, "pid": pid})
 
     def _become_worker(self, worker_id: int, descriptors: list[int], spawner_pid: int) -> None:
         """Never returns."""
@@ -164,7 +167,12 @@ class Spawner:
             if worker_id is not None:
                 lost_worker = True
                 self._answer(
-                    {"ended": worker_id, "status": status, "peak_bytes": usage.ru_maxrss * 1024}
+                    {
+                        "is": "ended",
+                        "worker": worker_id,
+                        "status": status,
+                        "peak_bytes": usage.ru_maxrss * 1024,
+                    }
                 )
         if lost_worker:
             self._end_orphans()
@@ -177,10 +185,8 @@ class Spawner:
                 _kill(pid)
 
     def _answer(self, answer: dict[str, Any]) -> None:
-        try:
+        with suppress(OSError):  # the driver is gone; the poll says so too
             self._connection.sendall(json.dumps(answer).encode() + b"\n")
-        except OSError:
-            pass  # the driver is gone; the poll says so too
 
 
 def _children_of(pid: int) -> list[int]:
@@ -203,10 +209,8 @@ def _worker_in_environment(pid: int) -> str:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def main(descriptor: int, driver_pid: int) -> None:
@@ -221,8 +225,7 @@ def main(descriptor: int, driver_pid: int) -> None:
 
     from . import start  # noqa: F401
 
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # a worker's collector need not look at, and so copy, what all of them share
     spawner.run()
     spawner.end_all()
     sys.exit(0)

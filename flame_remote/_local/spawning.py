@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import socket
-
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,24 +30,29 @@ _THREAD_VARIABLES: Final = (
 class SpawnerHandle:
     """A running spawner. Used inside a turn only; `connection` may be polled."""
 
-    def __init__(
+    def __init__(self) -> None:
+        """Start the process; returns long before it is ready. Raises OSError."""
+        self.connection, theirs = socket.socketpair()
+        with theirs:
+            self.pid = _spawn(theirs.fileno())
+        self._partial = b""
+        self._path: list[str] = []
+
+    def configure(
         self, session: str, resources: Mapping[str, float], threads: int, progress: int
     ) -> None:
-        """Start the process; returns before it is ready. Raises OSError.
+        """Tell it what it needs to know before it starts workers.
 
         `threads` is how many threads numerical libraries may start in each worker, `progress` the
         descriptor of Progress.
         """
-        self.connection, theirs = socket.socketpair()
-        with theirs:
-            self.pid = _spawn(theirs.fileno(), threads)
-        self._partial = b""
         self._path = list(sys.path)
         self._request(
             {
                 "do": "configure",
                 "session": session,
                 "resources": dict(resources),
+                "environment": dict.fromkeys(_THREAD_VARIABLES, str(threads)),
                 "path": self._path,
                 "cwd": _working_folder(),
             },
@@ -56,7 +60,7 @@ class SpawnerHandle:
         )
 
     def start_worker(self, worker_id: WorkerId, descriptors: list[int]) -> None:
-        """Ask for a worker on these ends: channel, control, output, errors. The caller closes them."""
+        """Ask for a worker on these ends of its connections, which the caller closes."""
         if sys.path != self._path:
             self._path = list(sys.path)
             self._request({"do": "path", "path": self._path, "cwd": _working_folder()}, [])
@@ -108,21 +112,18 @@ class SpawnerHandle:
                 self.connection.sendall(line)
 
 
-def _spawn(descriptor: int, threads: int) -> int:
+def _spawn(descriptor: int) -> int:
     """Start the interpreter on spawner.main; return its pid."""
     folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = (
         f"import sys; sys.path.insert(0, {folder!r}); "
         f"from flame_remote._local.spawner import main; main(3, {os.getpid()})"
     )
-    environment = dict(os.environ)
-    for variable in _THREAD_VARIABLES:
-        environment.setdefault(variable, str(threads))
     flags = _interpreter_flags()
     return os.posix_spawn(
         sys.executable,
         [sys.executable, *flags, "-c", code],
-        environment,
+        os.environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, 3)],
         setsid=True,
         setsigmask=[],

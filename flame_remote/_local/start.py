@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import types
+from contextlib import suppress
 from typing import Any
 
 from flame_remote import _current
@@ -37,10 +38,8 @@ def start_worker(
     os.environ[MARKER] = str(worker_id)
     sys.path[:] = config["path"]
     if config["cwd"]:
-        try:
+        with suppress(OSError):  # the folder is gone; the driver is no better off
             os.chdir(config["cwd"])
-        except OSError:
-            pass  # the folder is gone; the driver is no better off
     # The user's __main__ is not here, and the spawner's must not be taken for it.
     sys.modules["__main__"] = types.ModuleType("__main__")
     slot = worker_id % PROGRESS_SLOTS
@@ -71,7 +70,5 @@ def _replace_output(engine: WorkerEngine) -> tuple[TaskOutput, ...]:
         return f"({name} pid={os.getpid()}) " if name else f"(pid={os.getpid()}) "
 
     outputs = TaskOutput(1, prefix), TaskOutput(2, prefix)
-    sys.stdout, sys.stderr = outputs  # type: ignore[assignment]
+    sys.stdout, sys.stderr = outputs
     return outputs
-
-

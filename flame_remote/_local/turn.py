@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Final
 
 from flame_remote.exceptions import EngineError
-
-_main_thread_id: Final = threading.main_thread().ident
 
 
 class Turn:
@@ -22,6 +19,8 @@ class Turn:
     """
 
     def __init__(self) -> None:
+        # Not once for the module: in a child of os.fork() another thread may be the main one.
+        self._main_thread = threading.main_thread().ident  # constant after construction
         self._lock = threading.Lock()
         self._owner: int | None = None  # written by the thread whose turn it is
         # Main thread only. Guarded from before it acquires the lock until after it has released
@@ -33,13 +32,13 @@ class Turn:
         me = threading.get_ident()
         if self._owner == me:
             raise EngineError("flame was called from a finaliser that runs inside flame itself")
-        if me == _main_thread_id:
+        if me == self._main_thread:
             self._guarded = True
         self._lock.acquire()
         self._owner = me
 
     def __exit__(self, *_: object) -> None:
-        main = self._owner == _main_thread_id
+        main = self._owner == self._main_thread
         self._owner = None
         self._lock.release()
         if main:
@@ -47,6 +46,18 @@ class Turn:
             if self._interrupted:
                 self._interrupted = False
                 raise KeyboardInterrupt
+
+    def enter_if_free(self) -> bool:
+        """Take the turn, to be ended by `__exit__`, unless somebody has it; say which."""
+        me = threading.get_ident()
+        if me == self._main_thread and self._owner != me:
+            self._guarded = True
+        if self._lock.acquire(blocking=False):
+            self._owner = me
+            return True
+        if me == self._main_thread and self._owner != me:
+            self._guarded = False
+        return False
 
     def is_mine(self) -> bool:
         """Say whether the calling thread has its turn."""

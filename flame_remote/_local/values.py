@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from flame_remote._deadline import Deadline
 from flame_remote._outcome import Kind
 from flame_remote._wire.packing import Packed, unpack
+from flame_remote.exceptions import StoreFullError
 
 from . import stored_value
 from .arena import Arena, Extent
@@ -17,6 +19,10 @@ from .turn import Turn
 # Free memory is worth keeping: using it again costs a fiftieth of getting it anew
 # (benchmarks/store.py). Twice this much free is cut down to this much.
 _KEEP_BYTES: Final = 512 << 20
+
+# How long storing waits for room that others are making, and how often it looks.
+_ROOM_SECONDS: Final = 1.0
+ROOM_STEP_SECONDS: Final = 0.02
 
 # Where a stored value lies, as it travels: segment, offset, size, and a checksum if it was spilled.
 Location = tuple[int, int, int, int | None]
@@ -30,30 +36,39 @@ class Storage:
     """
 
     def __init__(
-        self, make_arena: Callable[[], Arena], give_back_budget: Callable[[int], None]
+        self,
+        make_arena: Callable[[], Arena],
+        give_back_budget: Callable[[int], None],
+        make_room: Callable[[int], None],
     ) -> None:
+        """`make_room` is asked for a number of bytes when there is no room, and takes its time."""
         self.turn = Turn()
         self._make_arena = make_arena
         self._give_back_budget = give_back_budget
+        self._make_room = make_room
         self._arena: Arena | None = None  # guarded by self.turn
+        self._shrink_due = False  # set by any thread
         # Appended to in any thread, without waiting for whoever is storing something.
         self._freed: deque[Extent] = deque()
 
     def store(self, packed: Packed) -> tuple[Kind, Any]:
         """Return kind and data of a packed value, copied to shared memory if it is large.
 
-        Raises StoreFullError.
+        Blocks while room is being made. Raises StoreFullError, SpillError.
         """
         if packed.rides_inline:
             return Kind.PICKLED, packed.data
         buffers = [buffer.raw() for buffer in packed.buffers]
         size = stored_value.measure(packed.data, buffers)
-        with self.turn:
-            if self._arena is None:
-                self._arena = self._make_arena()
-            self._take_back(self._arena)
-            extent = self._arena.allocate(size)
-            view = self._arena.view(extent)
+        patience = Deadline(_ROOM_SECONDS)
+        while True:
+            try:
+                extent, view = self._allocate(size)
+                break
+            except StoreFullError:
+                if patience.expired():
+                    raise
+            self._make_room(size)
         stored_value.write(view, packed.data, buffers)
         return Kind.STORED, (extent.segment, extent.offset, extent.size, None)
 
@@ -61,16 +76,34 @@ class Storage:
         """Take back what `store` has given out, for the next `store`. Never blocks."""
         self._freed.append(Extent(segment, offset, size))
 
-    def collect(self) -> None:
-        """Take back now what was freed, and shrink."""
+    def shrink(self) -> None:
+        """Give back to the budget all memory that is not in use; if that is being changed, soon.
+
+        Does not wait for whoever is storing something: he may be waiting for the caller.
+        """
+        self._shrink_due = True
+        if self.turn.enter_if_free():
+            try:
+                if self._arena is not None:
+                    self._take_back(self._arena)
+            finally:
+                self.turn.__exit__()
+
+    def _allocate(self, size: int) -> tuple[Extent, memoryview]:
         with self.turn:
-            if self._arena is not None:
-                self._take_back(self._arena)
+            if self._arena is None:
+                self._arena = self._make_arena()
+            self._take_back(self._arena)
+            extent = self._arena.allocate(size)
+            return extent, self._arena.view(extent)
 
     def _take_back(self, arena: Arena) -> None:
         while self._freed:
             arena.free(self._freed.popleft())
-        if arena.free_bytes > 2 * _KEEP_BYTES:
+        if self._shrink_due:
+            self._shrink_due = False
+            self._give_back_budget(arena.trim(0))
+        elif arena.free_bytes > 2 * _KEEP_BYTES:
             self._give_back_budget(arena.trim(_KEEP_BYTES))
 
     def close(self) -> None:

@@ -110,6 +110,14 @@ class RemoteRequest:
             watchers.append(self)
         return pending
 
+    def forget(self, objects: ObjectTable) -> None:
+        """Wait no longer. Without this, waits with a time limit pile up at a slow task's object."""
+        self.queued = True
+        for object_id in self.object_ids:
+            stored = objects.by_id.get(object_id)
+            if stored is not None and stored.watchers:
+                stored.watchers = [other for other in stored.watchers if other is not self]
+
     def note(self, object_id: ObjectId, stored: StoredObject) -> None:
         self._left -= 1
         failed = self._stop_at_failure and stored.kind == Kind.FAILED

@@ -133,12 +133,12 @@ class Worker:
         return bool(self.inbox) or self.stopping
 
     def start_task(self, task_id: TaskId) -> None:
-        """Say, where the driver sees it even if this process dies now, that the task has started."""
+        """Say that the task has started, where the driver sees it even if this process dies now."""
         self._progress[0] = task_id
         self.running = task_id
 
     def end_task(self, entry: ResultEntry, keep: Any, started: float, target_id: int) -> None:
-        """Note the result of a task that the main thread has run; send it if it has waited enough."""
+        """Note the result of a task of the main thread; send what has waited long enough."""
         now = time.perf_counter()
         calls, seconds = self.seconds.get(target_id, (0, 0.0))
         self.seconds[target_id] = (calls + 1, seconds + now - started)
@@ -312,7 +312,7 @@ class Worker:
         self.send(Returned(returned))
 
     def take_unstarted(self) -> list[TaskId]:
-        """Take all tasks out of the inbox; from the end, while the main thread takes from the front."""
+        """Take all tasks out of the inbox, from its end: the main thread takes from its front."""
         taken: list[TaskId] = []
         while True:
             try:
@@ -346,9 +346,9 @@ class Worker:
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         # Only for the task that is meant: it may have ended since the signal was sent.
-        if self._interrupting and self.running == self._interrupting:
-            if not self.turn.defer_interrupt():
-                raise KeyboardInterrupt
+        meant = self._interrupting and self.running == self._interrupting
+        if meant and not self.turn.defer_interrupt():
+            raise KeyboardInterrupt
 
     def note_interrupt(self, task_id: TaskId) -> None:
         """Note that the task is being cancelled, whatever way."""

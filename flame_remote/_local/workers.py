@@ -17,6 +17,7 @@ from .channel import Receiver, Sender
 from .messages import Message
 
 _TAIL_BYTES: Final = 4096
+_LAST_WORDS_BYTES: Final = 64 * 1024  # faulthandler's stacks of all threads; cut off beyond
 _PACKAGE: Final = f"{os.sep}flame_remote{os.sep}"
 _BOOTSTRAP: Final = '  File "<string>", line 1 in <module>'  # of the spawner's command line
 
@@ -37,7 +38,7 @@ class WorkerHandle:
         errors, their_errors = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(output, False)
         os.set_blocking(errors, False)
-        self._last_words = memory_file("flame-last-words", 0)
+        self._last_words = memory_file("flame-last-words", _LAST_WORDS_BYTES)
         their_words = os.dup(self._last_words)
         self.theirs = [channel.detach(), control.detach(), their_output, their_errors, their_words]
         self.output = OutputPipe(output, is_error=False)
@@ -93,7 +94,8 @@ class WorkerHandle:
 
     def last_output(self) -> str:
         """Return what the process wrote last, and where it was if it crashed."""
-        words = os.pread(self._last_words, 1 << 16, 0).decode("utf-8", "replace")
+        written, _, _ = os.pread(self._last_words, _LAST_WORDS_BYTES, 0).partition(b"\0")
+        words = written.decode("utf-8", "replace")
         _, _, stack = words.partition("(most recent call first):\n")
         if "Current thread" in words:
             _, _, stack = words.partition("Current thread")[2].partition("\n")
@@ -149,4 +151,3 @@ class OutputPipe:
 
     def close(self) -> None:
         os.close(self.descriptor)
-
