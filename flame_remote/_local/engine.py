@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,7 @@ class LocalEngine(Engine):
         self._resources = config.amounts()
         self.new_id = _ids.id_source(_ids.DRIVER).__next__  # type: ignore[method-assign]
         self._turn = Turn()
-        self._core = Core(self.session, config, self._turn, spawner)
+        self._core = Core(self.session, config, spawner)
         self.ref_events: deque[int] = self._core.ref_events
         self._inbox = self._core.inbox
         self._objects = self._core.objects.by_id
@@ -235,6 +236,8 @@ class LocalEngine(Engine):
                     elif isinstance(watcher, CallbackWatcher):
                         watcher.note(0, stored)
                 stored.watchers = None
+                if stored.kind == Kind.FAILED and not stored.was_read:
+                    self._core.objects.unread.append(stored.data)
         self._loop.close()
         with self._turn:
             self._core.close()
@@ -380,9 +383,8 @@ class LocalEngine(Engine):
             return
         if _is_in_finaliser(frame):
             # Raised there it would be lost, and the count of a ref with it. So again, from the
-            # engine's thread; by then the finaliser, a few microseconds long, is over.
-            again = partial(signal.pthread_kill, threading.get_ident(), signal.SIGINT)
-            self._core.callbacks.append(again)
+            # engine's thread.
+            self._core.callbacks.append(partial(_interrupt_again, threading.get_ident()))
             self._loop.wake()
             return
         signal.default_int_handler(signum, frame)
@@ -412,6 +414,12 @@ def _call_back(callback: Callback, ref: ObjectRef[Any]) -> None:
         logging.getLogger("flame_remote").exception("a done callback of %r failed", ref)
 
 
+def _interrupt_again(thread: int) -> None:
+    # By then the finaliser, a few microseconds long, is over; if not, there is a third time.
+    time.sleep(0.001)
+    signal.pthread_kill(thread, signal.SIGINT)
+
+
 def _is_in_finaliser(frame: FrameType | None) -> bool:
     """Say whether the code is a __del__ of this package's, or was called by one."""
     while frame is not None:
@@ -425,6 +433,7 @@ def _refuse_in_child() -> None:
     """After os.fork(): the engine belongs to the parent; nothing here may touch its processes."""
     for engine in list(_engines):
         engine._refusal = ForkedError()
+        engine._objects = {}  # not cleared: that would copy the pages they lie on
 
 
 os.register_at_fork(after_in_child=_refuse_in_child)

@@ -146,7 +146,7 @@ class Inbound:
 
     def _cancel(self, worker: WorkerHandle, message: Cancel) -> None:
         granted = self._core.cancel(message.object_id, message.force)
-        self._core.send(worker, Granted(message.request_id, granted, 0))
+        self._core.crew.send(worker, Granted(message.request_id, granted, 0))
 
     def _kill(self, worker: WorkerHandle, message: Kill) -> None:
         self._core.kill_actor(message.actor_id)
@@ -263,7 +263,7 @@ class Inbound:
                 worker.reserved_bytes += message.size
                 granted = True
         if message.request_id:
-            self._core.send(worker, Granted(message.request_id, granted, segments.free_bytes))
+            self._core.crew.send(worker, Granted(message.request_id, granted, segments.free_bytes))
 
 
 class _HeldRef:

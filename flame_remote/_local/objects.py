@@ -55,7 +55,13 @@ def held_by(spec: TaskSpec) -> list[ObjectId]:
     held += spec.nested
     if spec.actor:
         held.append(spec.actor)
+    held += [ref._id for ref in spec.target.refs]
     return held
+
+
+def holds_something(spec: TaskSpec) -> bool:
+    """Say whether `held_by` is not empty; most tasks hold nothing."""
+    return bool(spec.dependencies or spec.nested or spec.actor or spec.target.refs)
 
 
 class ObjectTable:
@@ -124,7 +130,7 @@ class ObjectTable:
         unheld: list[ObjectId] = []
         if stored.count <= 0:
             self._free_if_unused(object_id, stored, unheld)
-        if spec is not None and (spec.dependencies or spec.nested or spec.actor):
+        if spec is not None and holds_something(spec):
             unheld += held_by(spec)
         if unheld:
             self.release(unheld)

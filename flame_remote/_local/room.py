@@ -50,9 +50,9 @@ class Room:
                 if missing <= 0:
                     break
             self._core.callbacks.append(self._core.storage.shrink)  # has a turn of its own
-        for worker in self._core.workers.values():
+        for worker in self._core.crew.workers.values():
             if worker.id != owner and worker.reserved_bytes:
-                self._core.send(worker, Shrink())
+                self._core.crew.send(worker, Shrink())
 
     def free(self, location: Location) -> bool:
         """Take back a place in the spill file; False if the location is somewhere else."""

@@ -141,7 +141,7 @@ class Runner:
                 for place, object_id, kind, data in dependencies
             ]
             args, kwargs = unpack_arguments(payload, values)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             what = f"an argument of {self.name_of(target_id)}()"
             raise Unloadable(_rebuild_error(what, error)) from None
         return function, args, kwargs
@@ -169,7 +169,7 @@ class Runner:
         is_actor = target.kind == TargetKind.ACTOR.value
         try:
             code = unpack(target.code)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             what = "class" if is_actor else "function"
             raise Unloadable(_rebuild_error(f"the {what} {target.name}", error)) from None
         if is_actor:
@@ -241,5 +241,5 @@ def _cannot_interrupt(task_id: TaskId) -> bool:
     return False
 
 
-def _rebuild_error(what: str, error: Exception) -> FlameError:
+def _rebuild_error(what: str, error: BaseException) -> FlameError:
     return error if isinstance(error, SerializationError) else cannot_rebuild(what, "worker", error)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from flame_remote._ids import WorkerId
+from flame_remote.exceptions import WorkerStartError
 
 # Libraries that start as many threads as there are CPUs, in every worker. Only in workers, and
 # only where the user has not said otherwise.
@@ -31,10 +32,15 @@ class SpawnerHandle:
     """A running spawner. Used inside a turn only; `connection` may be polled."""
 
     def __init__(self) -> None:
-        """Start the process; returns long before it is ready. Raises OSError."""
+        """Start the process; returns long before it is ready. Raises WorkerStartError."""
         self.connection, theirs = socket.socketpair()
-        with theirs:
-            self.pid = _spawn(theirs.fileno())
+        try:
+            with theirs:
+                self.pid = _spawn(theirs.fileno())
+        except OSError as error:
+            self.connection.close()
+            reason = f"{error.strerror} ({sys.executable or 'sys.executable is not set'})"
+            raise WorkerStartError(reason) from error
         self._partial = b""
         self._path: list[str] = []
 

@@ -447,7 +447,10 @@ class Scheduler:
             self._end(record, Ending.ACTOR_DIED, because=actor_id)
 
     def _bury(self, actor_id: ActorId) -> list[TaskRecord]:
-        worker = self.workers.get(self.actors.table[actor_id].worker_id)
+        actor = self.actors.table.get(actor_id)
+        if actor is None:
+            return []  # buried already, with its constructor
+        worker = self.workers.get(actor.worker_id)
         if worker is not None and not worker.doomed:
             self._doom(worker, StopWorker(worker.id))
         return self.actors.bury(actor_id)

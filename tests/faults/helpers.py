@@ -87,10 +87,14 @@ class Watched:
         poll = select.poll()
         for descriptor in alive:
             poll.register(descriptor, select.POLLIN)
-        while alive and (left := deadline - time.monotonic()) > 0:
-            for descriptor, _ in poll.poll(left * 1000):
+        while alive:
+            left = max(0.0, deadline - time.monotonic())
+            ended = poll.poll(left * 1000)
+            for descriptor, _ in ended:
                 poll.unregister(descriptor)
                 del alive[descriptor]
+            if not ended:
+                break
         return list(alive.values())
 
     def __enter__(self) -> Watched:

@@ -214,8 +214,8 @@ class Interruptions:
         """Do something over and over until it is interrupted."""
         seconds = self._random.random() * 0.01
         thread = threading.Thread(target=self._strike_after, args=[seconds])
-        thread.start()
         try:
+            thread.start()
             while True:
                 action()
         except KeyboardInterrupt:
@@ -274,9 +274,8 @@ def interrupted(what: str, times: str) -> None:
     assert flame.get([square.remote(n) for n in range(100)]) == [n * n for n in range(100)]
     assert flame.get(adder.add.remote(1)) > 0
     assert flame.get(shared) == bytearray(1 << 20)
-    from flame_remote import _current; import gc; gc.collect(); flame.get(square.remote(1)); print(len(_current.engine._objects), {o.name for o in _current.engine._objects.values()}, _current.engine._core.segments.reserved_bytes>>20)
     flame.shutdown()
-    print('works')
+    print("works")
 
 
 # --- ended by itself ------------------------------------------------------------------------------

@@ -88,7 +88,10 @@ def test_a_driver_keeps_its_exit_status(
         driver.go_on()
         assert driver.wait() == status, driver.errors()
         assert driver.left_behind() == []
-        assert driver.errors().splitlines()[-1:] == ([message] if message else [])
+        if message:
+            assert driver.errors().splitlines()[-1] == message
+        else:
+            assert driver.errors() == ""
 
 
 def test_an_exit_handler_may_still_use_the_engine(tmp_path: Path) -> None:

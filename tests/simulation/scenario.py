@@ -125,7 +125,7 @@ class _Author:
             for _ in range(self.random.randint(1, 3)):
                 self.methods[level].append(self._method(level))
         for _ in range(self.random.randint(1, 3)):
-            self.actors.append(self._actor({}))
+            self.actors.append(self._actor(self.random.choice([{}, {"A": 0.5}])))
         roots = list(self.functions[2])
         if self.hogs:
             self.hog_actors.append(self._actor({"CPU": 1.0}))
@@ -136,7 +136,7 @@ class _Author:
     def _settings(self) -> Settings:
         pick, chance = self.random.choice, self.random.random
         settings = Settings(
-            resources={"CPU": float(self.cpus), "R": 2.0, "S": 1.0},
+            resources={"CPU": float(self.cpus), "R": 2.0, "S": 1.0, "A": 99.0},
             latency=pick([0.00002, 0.0002, 0.001, 0.005]),
             boot=pick([0.0, 0.002, 0.02, 0.05]),
             measured=pick(["true", "true", "zero", "long", "noise"]),
@@ -203,6 +203,10 @@ class _Author:
         steps += [["call", pick(self.functions[1]), 2, 0, False], ["get", 0, 4, "tolerant"]]
         return self._add(Template(FUNCTION, steps, {"CPU": 1.0}, pick([0, 3])))
 
+    def _shares(self) -> bool:
+        """Whether a method gets handles: with them, actors may come to wait for each other."""
+        return self.cycles and self.random.random() < 0.5
+
     def _work(self) -> list[Step]:
         seconds = self.random.choice([0, 0, 0, 0, 0, 0.00001, 0.0002, 0.002, 0.02])
         return [["work", seconds]] if seconds else []
@@ -220,7 +224,8 @@ class _Author:
             else:
                 copies = number(1, 3)
                 method = pick(self.methods[level - 1])
-                steps.append(["method", number(0, 2), method, copies, number(0, 1), chance() < 0.5])
+                argument, share = number(0, 1), self._shares()
+                steps.append(["method", number(0, 2), method, copies, argument, share])
             if not self.calm and chance() < 0.05:
                 steps.append(["cancel", number(0, 2), chance() < 0.5])
             if chance() < 0.85:
@@ -249,14 +254,13 @@ class _Author:
                 method = pick(self.methods[number(0, 2)])
                 copies = number(1, pick([2, 10, 30]))
                 argument = pick([0, 0, 0, 1, 4])
-                steps.append(
-                    ["method", number(0, 2), method, copies, argument, chance() < 0.5]
-                )
+                share = self._shares()
+                steps.append(["method", number(0, 2), method, copies, argument, share])
             elif kind < 0.93:
                 mode = pick(["tolerant", "limited", "any"])
                 steps.append(["get", number(0, 5), number(1, 30), mode])
-            elif kind < 0.95 and not self.calm:
-                steps.append(pick([["kill", number(0, 3)], ["drop", number(0, 3)]]))
+            elif kind < 0.95:
+                steps.append([pick(["drop", "drop" if self.calm else "kill"]), number(0, 3)])
             elif not self.calm:
                 for _ in range(number(1, 10)):
                     steps.append(["cancel", number(0, 40), chance() < 0.5])

@@ -1,0 +1,78 @@
+"""The errors of tasks that end without a result of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from flame_remote._execute.failure import add_needed_by, encode_error
+from flame_remote._ids import ActorId, WorkerId
+from flame_remote._outcome import Kind
+from flame_remote._scheduling.commands import Ending, EndTask
+from flame_remote.exceptions import (
+    ActorDiedError,
+    FlameError,
+    TaskCancelledError,
+    WorkerCrashedError,
+    WorkerStartError,
+)
+
+from .objects import ObjectTable
+from .workers import WorkerHandle
+
+_UNREFERENCED: Final = "nothing refers to it any more", ""
+
+
+class Endings:
+    """Turns the scheduler's reasons into errors for people. Inside a turn."""
+
+    def __init__(self, objects: ObjectTable, workers: Mapping[WorkerId, WorkerHandle]) -> None:
+        self._objects = objects
+        self._workers = workers
+        self._last_output = ""  # of a worker that was lost
+        # Actors that ended otherwise than for want of handles: how, and what they said last.
+        # Until the session ends, for calls may come as long as handles are kept.
+        self._how_actors_died: dict[ActorId, tuple[str, str]] = {}
+
+    def worker_lost(self, worker: WorkerHandle) -> None:
+        """Note what a worker's end was like."""
+        output = worker.last_output()
+        self._last_output = output or self._last_output
+        if worker.actor_id:
+            how = f"its process {worker.how_it_ended()}"
+            self._how_actors_died.setdefault(worker.actor_id, (how, output))
+
+    def actor_killed(self, actor_id: ActorId) -> None:
+        """Note that an actor is being ended by the user."""
+        self._how_actors_died.setdefault(actor_id, ("it was ended by flame.kill()", ""))
+
+    def failure(self, command: EndTask, name: str) -> bytes:
+        """Return the error of a task of that name, as it travels."""
+        cause = self._objects.by_id.get(command.because)
+        match command.ending:
+            case Ending.CANCELLED:
+                return encode_error(TaskCancelledError(name))
+            case Ending.CRASHED:
+                return encode_error(self._crash(command, name))
+            case Ending.UNSTARTABLE:
+                return encode_error(WorkerStartError("they end at once", self._last_output))
+            case _ if cause is not None and cause.kind == Kind.FAILED:
+                cause.was_read = True  # by way of this task
+                return add_needed_by(cause.data, name)
+            case _:
+                how, output = self._how_actors_died.get(command.because, _UNREFERENCED)
+                actor = cause.name if cause is not None else name.rpartition(".")[0]
+                return encode_error(ActorDiedError(actor or name, how, output))
+
+    def _crash(self, command: EndTask, name: str) -> FlameError:
+        worker = self._workers.get(command.worker_id)
+        if worker is None:
+            return WorkerCrashedError(name, command.task_id, 0, "ended", command.attempts)
+        return WorkerCrashedError(
+            name,
+            command.task_id,
+            worker.pid,
+            worker.how_it_ended(),
+            max(1, command.attempts),
+            worker.last_output(),
+        )

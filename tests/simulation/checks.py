@@ -1,0 +1,306 @@
+"""What must hold at every moment of a simulated run, and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from flame_remote._ids import origin_of
+from flame_remote._scheduling import commands, events
+from flame_remote._scheduling.scheduler import MAX_FRACTIONAL_WORKERS, START_ATTEMPTS
+from flame_remote._scheduling.states import ActorState, TaskState
+from flame_remote._spec import Demand, TargetKind
+
+from .tasks import Failure, Outcome, SimRequest, SimTask
+from .worker import SimWorker
+
+if TYPE_CHECKING:
+    from .world import World
+
+EVENTS_PER_INSPECTION: Final = 97  # of the scheduler's tables, which takes long
+_KINDS: Final = {
+    commands.Ending.CANCELLED: "cancelled",
+    commands.Ending.CRASHED: "crashed",
+    commands.Ending.ACTOR_DIED: "actor died",
+    commands.Ending.UNSTARTABLE: "unstartable",
+}
+_ENDED: Final = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
+
+
+class Checks:
+    """Looks at what the scheduler is told and says, and now and then into its tables."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._scheduler = world.scheduler
+        self._pool = world.scheduler._pool
+        self._event: events.Event
+        self._decided: Sequence[commands.Command] = ()
+        cpus = max(1, int(world.settings.resources["CPU"]))
+        self._worker_limit = 2 * cpus + 2
+        self._blocked_of: SimTask | None = None
+
+    # --- each event -----------------------------------------------------------------------
+
+    def decided(self, event: events.Event, decided: Sequence[commands.Command]) -> None:
+        """The scheduler has answered; nothing of it has been done yet."""
+        self._event = event
+        self._decided = decided
+        if type(event) is events.TaskBlocked and event.patient:
+            self._deadlock_is_reported_if_real(event, decided)
+
+    def _deadlock_is_reported_if_real(
+        self, event: events.TaskBlocked, decided: Sequence[commands.Command]
+    ) -> None:
+        from .deadlocks import waits_for_itself
+
+        task = self._world.tasks[event.task_id]
+        if task.outcome is not None or task.holder is None:
+            return  # it has ended, with its actor
+        reported = [c for c in decided if type(c) is commands.ReportDeadlock]
+        real = waits_for_itself(self._world, task)
+        assert bool(reported) == real, f"{event}: {reported}, but that it is one is {real}"
+        for report in reported:
+            assert report.request_id == event.request_id
+            assert report.cycle[0] == task.spec.target.name
+
+    def done(self) -> None:
+        """What the scheduler wanted has been done."""
+        event, decided = self._event, self._decided
+        if type(event) is events.TasksEnded:
+            for task_id, _ in event.endings:
+                assert self._world.tasks[task_id].record.state in _ENDED
+        if len(decided):
+            self._placements_fit(decided)
+        if self._world.events % EVENTS_PER_INSPECTION == 0:
+            self.inspect()
+
+    def _placements_fit(self, decided: Sequence[commands.Command]) -> None:
+        """Nothing new was placed on resources that are not there, but help at a standstill."""
+        available = self._pool.available
+        if min(available.values()) >= 0:
+            return
+        sends = [command for command in decided if type(command) is commands.SendTasks]
+        if any(command.helps for command in sends):
+            return
+        for command in sends:
+            worker = self._scheduler.workers[command.worker_id]
+            if len(worker.assigned) == len(command.records):  # a new lease
+                for name, _ in command.records[0].spec.target.demand:
+                    assert available[name] >= 0, f"{name} is overdrawn by {command}"
+
+    # --- commands ---------------------------------------------------------------------------
+
+    def worker_starts(self, worker: SimWorker) -> None:
+        """Processes stay few."""
+        assert worker.id not in self._world.workers
+        if worker.actor is not None:
+            assert worker.actor.id == worker.actor.creation.id
+            return
+        others = sum(
+            not (other.lost or other.ending or other.actor)
+            for other in self._world.workers.values()
+        )
+        whole = any(
+            type(command) is commands.SendTasks
+            and command.worker_id == worker.id
+            and dict(command.records[0].spec.target.demand).get("CPU", 0) >= Demand.UNIT
+            for command in self._decided
+        )
+        assert others < (self._worker_limit if whole else MAX_FRACTIONAL_WORKERS)
+
+    def reachable(self, worker_id: int) -> SimWorker:
+        """Nothing is sent to a worker that was lost or told to end."""
+        worker = self._world.workers[worker_id]
+        assert not worker.lost
+        assert not worker.ending
+        return worker
+
+    def task_is_sent(self, task: SimTask, worker: SimWorker) -> None:
+        """A task is sent to one worker, once its arguments are there, calls in their order."""
+        assert task.outcome is None
+        assert task.holder is None, f"{task.id} is in two places"
+        assert not task.cancelled
+        assert all(isinstance(argument.outcome, int) for argument in task.arguments)
+        actor = task.actor
+        assert worker.actor is actor
+        if actor is None:
+            return
+        if not task.spec.actor:
+            actor.end = ""
+            return
+        origin = origin_of(task.id)
+        assert task.order > actor.last_sent.get(origin, 0)
+        actor.last_sent[origin] = task.order
+        assert isinstance(actor.creation.outcome, int)
+
+    def helped_request(self, worker: SimWorker) -> SimRequest:
+        """Help is sent to workers of functions that are known to be blocked."""
+        assert worker.actor is None
+        request = next(r for r in reversed(worker.requests.values()) if r.blocks)
+        assert not request.over
+        return request
+
+    def failure_of(self, task: SimTask, command: commands.EndTask) -> Failure:
+        """A task that ends without a result has a reason for that."""
+        because = self._world.tasks.get(command.because)
+        if command.ending is commands.Ending.ARGUMENT_FAILED:
+            assert because is not None
+            assert isinstance(because.outcome, Failure)
+            assert because in task.arguments
+            return because.outcome
+        if command.ending is commands.Ending.ACTOR_DIED:
+            assert task.actor is not None
+            assert task.actor.end
+            assert command.because == task.actor.id
+        elif command.ending is commands.Ending.CANCELLED:
+            assert task.cancelled
+        elif command.ending is commands.Ending.UNSTARTABLE:
+            assert self._world.failed_starts >= START_ATTEMPTS
+        else:
+            most = task.spec.target.max_retries
+            assert most >= 0
+            assert task.lost_running + task.lost_unreported > most
+            assert task.lost_running > 0 or most == 0
+            assert most < command.attempts <= task.starts
+        return Failure(_KINDS[command.ending], task.id)
+
+    def task_ends(self, task: SimTask, outcome: Outcome) -> None:
+        """A task ends once; one that was cancelled does not succeed."""
+        assert task.outcome is None, f"{task.id} ends twice: {task.outcome}, {outcome}"
+        if task.cancelled:
+            assert isinstance(outcome, Failure)
+
+    # --- what workers do --------------------------------------------------------------------
+
+    def task_starts(self, worker: SimWorker, task: SimTask) -> None:
+        """User code of a task begins to run."""
+        target = task.spec.target
+        if task.spec.actor:
+            actor = task.actor
+            assert actor is not None
+            assert task.starts == 1
+            origin = origin_of(task.id)
+            assert task.order > actor.last_started.get(origin, 0)
+            actor.last_started[origin] = task.order
+            return
+        if target.max_retries >= 0:
+            assert task.lost_running <= target.max_retries
+            assert target.max_retries > 0 or task.starts == 1
+        assert task.starts <= 1 + task.lost_running + task.lost_unreported
+        self.task_resumes(worker, task)
+
+    def task_resumes(self, worker: SimWorker, task: SimTask) -> None:
+        """A task runs on resources that its worker holds for it."""
+        record = task.record
+        if worker.lost or task.outcome is not None or worker.ending or worker.beside:
+            return
+        leases = self._scheduler.workers[worker.id].leases
+        assert record.lease in leases
+        assert record.lease is not None
+        assert not record.lease.lent
+
+    # --- the scheduler's tables -------------------------------------------------------------
+
+    def inspect(self) -> None:
+        """Compare the scheduler's tables with each other, and with the truth."""
+        self._tasks_are_where_they_should_be()
+        self._resources_are_accounted_for()
+        self._workers_are_consistent()
+        self._actors_are_consistent()
+
+    def _tasks_are_where_they_should_be(self) -> None:
+        scheduler = self._scheduler
+        ready = {TargetKind.FUNCTION: 0, TargetKind.ACTOR: 0, TargetKind.METHOD: 0}
+        for task_id, record in scheduler.tasks.items():
+            task = self._world.tasks[task_id]
+            assert task.outcome is None
+            assert task.record is record
+            if record.state is TaskState.ASSIGNED:
+                assert task.holder is not None
+                assert record.worker_id == task.holder.id
+                assert scheduler.workers[record.worker_id].assigned[task_id] is record
+                continue
+            assert task.holder is None
+            missing = sum(argument.outcome is None for argument in task.arguments)
+            assert record.missing == missing
+            assert (record.state is TaskState.READY) == (missing == 0)
+            assert not record.cancelling
+            if record.state is TaskState.READY:
+                ready[record.spec.target.kind] += 1
+        for queues, kind in (
+            (scheduler._queues, TargetKind.FUNCTION),
+            (scheduler._creations, TargetKind.ACTOR),
+        ):
+            assert len(queues) == len(list(queues)) == ready[kind]
+
+    def _resources_are_accounted_for(self) -> None:
+        taken: dict[str, int] = {}
+        for worker in self._scheduler.workers.values():
+            for lease in worker.leases:
+                for name, units in lease.demand:
+                    if not (lease.lent and name == "CPU"):
+                        taken[name] = taken.get(name, 0) + units
+        for name, total in self._pool.total.items():
+            assert self._pool.available[name] == total - taken.get(name, 0), name
+
+    def _workers_are_consistent(self) -> None:
+        scheduler = self._scheduler
+        for worker in scheduler.workers.values():
+            assert not self._world.workers[worker.id].lost
+            idle = worker.id in scheduler._idle
+            if worker.actor_id:
+                assert not idle
+                assert worker.id not in scheduler._functions
+                continue
+            assert scheduler._functions[worker.id] is worker
+            assert idle == (not worker.assigned and not worker.doomed)
+            assert bool(worker.leases) == bool(worker.assigned)
+            assert (worker.id in scheduler._blocked) == bool(worker.blocked)
+            leases = [record.lease for record in worker.assigned.values()]
+            assert all(lease in leases for lease in worker.leases)
+            assert all(lease in worker.leases for lease in leases)
+
+    def _actors_are_consistent(self) -> None:
+        for actor_id, actor in self._scheduler.actors.table.items():
+            truth = self._world.actors[actor_id]
+            assert list(actor.in_flight) == list(truth.in_flight)
+            waiting = {
+                origin: [record.spec.id for record in queue if record.state not in _ENDED]
+                for origin, queue in actor.queues.items()
+            }
+            assert all(waiting.values())
+            assert waiting == {o: list(calls) for o, calls in truth.waiting.items() if calls}
+            if actor.state in (ActorState.WAITING, ActorState.STARTING):
+                assert truth.creation.outcome is None
+                assert not truth.in_flight
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def everything_has_ended(self) -> None:
+        """When nothing happens any more, nothing is left to be done."""
+        from .world import Hang
+
+        world, scheduler = self._world, self._scheduler
+        unfinished = [task for task in world.tasks.values() if task.outcome is None]
+        if unfinished:
+            shown = ", ".join(
+                f"{task.spec.target.name} {task.id} {task.record.state.name}"
+                for task in unfinished[:10]
+            )
+            raise Hang(f"{len(unfinished)} tasks never end: {shown}")
+        self.inspect()
+        assert not scheduler.tasks
+        assert not scheduler.actors.table
+        assert not scheduler._blocked
+        assert not list(scheduler._queues.demands())
+        assert not list(scheduler._creations.demands())
+        assert self._pool.available == self._pool.total
+        assert scheduler.workers.keys() == scheduler._idle.keys()
+        assert len(scheduler._idle) <= scheduler._cpus
+        for worker in world.workers.values():
+            assert worker.lost or worker.id in scheduler._idle
+            assert worker.lost or not (worker.requests or worker.stack or worker.inbox)
+        for actor in world.actors.values():
+            assert actor.handles == 0
+            assert actor.end
