@@ -86,7 +86,7 @@ class ObjectRef(Generic[T_co]):
         self._engine.on_done(self, cast("Callable[[ObjectRef[Any]], object]", callback))
 
     def future(self) -> concurrent.futures.Future[T_co]:
-        """Return a `concurrent.futures.Future` of the result; cancelling it leaves the task alone."""
+        """Return a `concurrent.futures.Future` of the result; cancelling it cancels no task."""
         import concurrent.futures
 
         future: concurrent.futures.Future[T_co] = concurrent.futures.Future()

@@ -67,7 +67,7 @@ class Engine(ABC):
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, deadline: Deadline
     ) -> set[ObjectId]:
-        """Wait until `num_returns` of `refs` have ended, well or badly; return all that have, as ids.
+        """Wait until `num_returns` of `refs` have ended, well or badly; return those that have.
 
         Blocks until then or until the deadline; the set may be smaller only after the deadline.
         """

@@ -60,6 +60,7 @@ class Core:
         self.room = Room(self)
         self.poller = Poller()
         self.wake_loop: Callable[[], None] = lambda: None
+        self.give_up: Callable[[str], None] = lambda reason: None
         self.answerable: deque[RemoteRequest] = deque()
         self.crew = Crew(self, session, config.amounts(), spawner)
         self.endings = Endings(self.objects, self.crew.workers)
@@ -128,6 +129,13 @@ class Core:
     def next_timer(self) -> float | None:
         """Return when `on_timer` is due, on time.monotonic(). Any thread, at any time."""
         return self.scheduler.next_tick
+
+    def on_bug(self, error: Exception) -> None:
+        """Something in here is wrong: end in the open, not in silence. Outside a turn."""
+        import logging
+
+        logging.getLogger("flame_remote").error("the engine has failed", exc_info=error)
+        self.give_up(f"the engine has failed, please report this: {error!r}")
 
     def on_timer(self) -> None:
         """A timer is due."""

@@ -30,6 +30,7 @@ from flame_remote._wire.packing import Packed, unpack
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
     EngineClosedError,
+    EngineError,
     FlameError,
     ForkedError,
     GetTimeoutError,
@@ -81,7 +82,9 @@ class LocalEngine(Engine):
         self._refusal: FlameError | None = None
         self._loop = Loop(self._turn, self._core.poller, self._core)
         self._core.wake_loop = self._wake_loop
+        self._core.give_up = self._give_up
         self._closing = threading.Lock()
+        self._closed = False
         # Until when calls belong to a burst; any thread, and it matters little who wins.
         self._next_turn = 0.0
         register_engine(self)
@@ -223,19 +226,15 @@ class LocalEngine(Engine):
 
     def close(self) -> None:
         with self._closing:
-            if self._refusal is not None:
+            if self._closed or isinstance(self._refusal, ForkedError):
                 return
-            self._refusal = EngineClosedError()
+            self._closed = True
+            self._refusal = self._refusal or EngineClosedError()
         self._release_interrupts()
         unregister_engine(self)
+        self._fail_waits(self._refusal)
         with self._turn:
-            for stored in self._objects.values():
-                for watcher in stored.watchers or ():
-                    if isinstance(watcher, Waiter):
-                        watcher.fail(self._refusal)
-                    elif isinstance(watcher, CallbackWatcher):
-                        watcher.note(0, stored)
-                stored.watchers = None
+            for stored in list(self._objects.values()):  # others add to it without a turn
                 if stored.kind == Kind.FAILED and not stored.was_read:
                     self._core.objects.unread.append(stored.data)
         self._loop.close()
@@ -247,6 +246,21 @@ class LocalEngine(Engine):
     def handle_died(self) -> None:
         # One system call that cannot block, fit for a finaliser; the engine's thread does the rest.
         self._loop.wake()
+
+    def _fail_waits(self, error: FlameError) -> None:
+        """Tell everybody who waits that there is nothing to wait for."""
+        with self._turn:
+            for stored in list(self._objects.values()):  # others add to it without a turn
+                for watcher in stored.watchers or ():
+                    if isinstance(watcher, Waiter):
+                        watcher.fail(error)
+                    elif isinstance(watcher, CallbackWatcher):
+                        watcher.note(0, stored)
+                stored.watchers = None
+
+    def _give_up(self, reason: str) -> None:
+        self._refusal = EngineError(reason)
+        self._fail_waits(self._refusal)
 
     # --- waiting ---
 

@@ -38,6 +38,9 @@ class Engine(Protocol):
     def on_timer(self) -> None:
         """Called inside a turn, when due."""
 
+    def on_bug(self, error: Exception) -> None:
+        """The engine itself has failed, in the background; nothing must wait for it any more."""
+
     def after_turn(self) -> None:
         """Called after each turn, outside it."""
 
@@ -182,4 +185,8 @@ class Loop:
             self._poller.wait_in_background(self._timeout(None))
             if self._closed:
                 return
-            self._handle(self._poller.poll(0) if self._leader is None else [])
+            try:
+                self._handle(self._poller.poll(0) if self._leader is None else [])
+            except Exception as error:
+                self._core.on_bug(error)
+                return

@@ -295,7 +295,7 @@ class Scheduler:
             self._settle_leases(worker)
 
     def _tasks_left(self, worker: WorkerRecord) -> None:
-        """Some tasks of a worker ended or came back: it may hold too much, or have nothing to do."""
+        """Tasks of a worker ended or came back: it may hold too much, or have nothing to do."""
         if worker.blocked or len(worker.leases) > 1:
             worker.blocked = [b for b in worker.blocked if b.task_id in worker.assigned]
             self._settle_leases(worker)

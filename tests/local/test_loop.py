@@ -45,7 +45,10 @@ class Bell:
 
     def _hear(self, ready: int) -> None:
         assert self._engine.turn.is_mine()
-        self._ours.recv(1)
+        try:
+            self._ours.recv(1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return  # two threads saw it, the other was first
         self.heard_in = threading.current_thread().name
         self.waiter.note(1, StoredObject(""))
         if self.then is not None:
@@ -97,6 +100,9 @@ class Engine:
         self.timer = None
         self.ticked_in = threading.current_thread().name
         self.ticked.set()
+
+    def on_bug(self, error: Exception) -> None:
+        raise error
 
     def after_turn(self) -> None:
         assert not self.turn.is_mine()
@@ -266,6 +272,32 @@ def test_leader_leads_on_after_a_callback_of_its_own_has_waited(engine: Engine) 
     end.ring()
     thread.join()
     assert leads == [True]
+
+
+def test_leader_whose_wait_another_thread_ends_wakes_up(engine: Engine) -> None:
+    bell = engine.bell()
+    thread = engine.start_waiting(bell, "leader")
+    while not engine.loop._spin._misses:  # then it sleeps
+        os.sched_yield()
+    with engine.turn:  # as when another thread cancels the task
+        bell.waiter.note(1, StoredObject(""))
+    thread.join(5)
+    woken = not thread.is_alive()
+    bell.ring()
+    thread.join()
+    assert woken
+
+
+def test_leader_hears_of_a_timer_that_another_thread_has_set(engine: Engine) -> None:
+    bell = engine.bell()
+    thread = engine.start_waiting(bell, "leader")
+    engine.timer = time.monotonic()
+    engine.loop.wake()
+    woken = engine.ticked.wait(5)
+    bell.ring()
+    thread.join()
+    assert woken
+    assert engine.ticked_in == "leader"
 
 
 def test_timer_is_run_by_the_background_thread_when_nobody_waits(engine: Engine) -> None:

@@ -109,7 +109,7 @@ class _Author:
         chance = self.random.random
         self.cpus = self.random.choice([1, 1, 2, 2, 3, 4])
         self.calm = chance() < 0.2
-        self.cycles = not self.calm and chance() < 0.35
+        self.cycles = not self.calm and chance() < 0.4
         self.hogs = not self.cycles and chance() < 0.2  # actors that take CPUs from their makers
         self.templates: list[Template] = []
         self.functions: list[list[int]] = [[], [], []]  # template numbers by nesting level
@@ -147,7 +147,7 @@ class _Author:
         )
         if not self.calm:
             settings.faults_until = pick([0.1, 0.5])
-            settings.failing_starts = pick([0.0, 0.0, 0.1, 0.5, 1.0])
+            settings.failing_starts = pick([0.0, 0.0, 0.0, 0.1, 0.3, 0.9])
             times = (chance() * settings.faults_until for _ in range(pick([0, 0, 3, 15])))
             settings.deaths = sorted(round(time, 6) for time in times)
             settings.fragility = pick([0.0, 0.0, 0.002, 0.02])
@@ -226,8 +226,10 @@ class _Author:
                 method = pick(self.methods[level - 1])
                 argument, share = number(0, 1), self._shares()
                 steps.append(["method", number(0, 2), method, copies, argument, share])
-            if not self.calm and chance() < 0.05:
+            if not self.calm and chance() < 0.15:
                 steps.append(["cancel", number(0, 2), chance() < 0.5])
+            if self.cycles and chance() < 0.05:
+                steps.append(["kill", number(0, 2)])
             if chance() < 0.85:
                 mode = pick(["strict", "strict", "strict", "tolerant", "limited", "any"])
                 steps.append(["get", 0, number(1, 4), mode])
@@ -240,7 +242,7 @@ class _Author:
         pick, chance, number = self.random.choice, self.random.random, self.random.randint
         steps: list[Step] = []
         many = pick([3, 20, 60])
-        for _ in range(number(10, 30)):
+        for _ in range(number(20, 60)):
             kind = chance()
             if kind < 0.35:
                 leaf = pick(self.functions[0])
@@ -259,9 +261,9 @@ class _Author:
             elif kind < 0.93:
                 mode = pick(["tolerant", "limited", "any"])
                 steps.append(["get", number(0, 5), number(1, 30), mode])
-            elif kind < 0.95:
+            elif kind < 0.96:
                 steps.append([pick(["drop", "drop" if self.calm else "kill"]), number(0, 3)])
-            elif not self.calm:
+            if not self.calm and chance() < 0.1:
                 for _ in range(number(1, 10)):
                     steps.append(["cancel", number(0, 40), chance() < 0.5])
             if self.cycles and chance() < 0.5:
