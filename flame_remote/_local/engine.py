@@ -44,7 +44,7 @@ from .loop import Loop
 from .objects import StoredObject
 from .spawning import SpawnerHandle
 from .turn import Turn
-from .values import ROOM_STEP_SECONDS, Storage, load
+from .values import ROOM_STEP_SECONDS, Storage, open_value
 from .waits import CallbackWatcher, Waiter
 
 # Calls that may be left for later, at most, and for how long; each turn and each message costs as
@@ -69,6 +69,7 @@ class LocalEngine(Engine):
         self._resources = config.amounts()
         self.new_id = _ids.id_source(_ids.DRIVER).__next__  # type: ignore[method-assign]
         self._turn = Turn()
+        self._reading = Turn()  # around the opening of stored values
         self._core = Core(self.session, config, spawner)
         self.ref_events: deque[int] = self._core.ref_events
         self._inbox = self._core.inbox
@@ -319,10 +320,12 @@ class LocalEngine(Engine):
         try:
             if kind == Kind.PICKLED:
                 return unpack(entry.data)
-            with self._turn:
-                self._core.objects.by_id[ref._id].pins += 1
             unpin = partial(self._core.unpinned.append, ref._id)
-            return load(entry.data, self._core.mappings, unpin)
+            with self._reading:
+                with self._turn:
+                    entry.pins += 1
+                pickled, buffers = open_value(entry.data, self._core.mappings, unpin)
+            return unpack(pickled, buffers)
         except FlameError:
             raise
         except Exception as error:
@@ -393,7 +396,9 @@ class LocalEngine(Engine):
             self._handles_interrupts = True
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
-        if self._turn.defer_interrupt() or self._storage.turn.defer_interrupt():
+        # Outer turns first: the interrupt is raised as the outermost ends.
+        turns = self._reading, self._storage.turn, self._turn
+        if any(turn.defer_interrupt() for turn in turns):
             return
         if _is_in_finaliser(frame):
             # Raised there it would be lost, and the count of a ref with it. So again, from the

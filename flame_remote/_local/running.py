@@ -22,7 +22,7 @@ from flame_remote.exceptions import FlameError, SerializationError, TaskCancelle
 from .concurrency import AsyncCalls, Calls, ThreadedCalls, has_async_methods
 from .messages import LoadTarget, ResultEntry, TaskEntry
 from .output import TaskOutput
-from .values import Storage, load
+from .values import Storage, open_value
 from .worker import Worker, current_task
 
 
@@ -150,8 +150,10 @@ class Runner:
         """Rebuild a value that came in a message. Any thread."""
         if kind != Kind.STORED:
             return data if kind == Kind.ATOM else unpack(data)
-        unpinned = self._worker.counts.unpinned
-        return load(data, self._worker.mappings, partial(unpinned.append, object_id))
+        release = partial(self._worker.counts.unpinned.append, object_id)
+        with self._worker.turn:
+            pickled, buffers = open_value(data, self._worker.mappings, release)
+        return unpack(pickled, buffers)
 
     def _function(self, target_id: int | str) -> Callable[..., Any]:
         function = self._functions.get(target_id)

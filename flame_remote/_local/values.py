@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from flame_remote._deadline import Deadline
 from flame_remote._outcome import Kind
-from flame_remote._wire.packing import Packed, unpack
+from flame_remote._wire.packing import Packed
 from flame_remote.exceptions import StoreFullError
 
 from . import stored_value
@@ -114,16 +114,17 @@ class Storage:
                 self._arena = None
 
 
-def load(location: Location, mappings: MappingCache, on_release: Callable[[], None]) -> Any:
-    """Rebuild a stored value. Runs the value's own code, so never inside a turn.
+def open_value(
+    location: Location, mappings: MappingCache, on_release: Callable[[], None]
+) -> tuple[memoryview, list[memoryview]]:
+    """Return a stored value's pickle and buffers, where they lie; runs no code of the user's.
 
     `on_release` is called exactly once, when nothing reads the stored bytes any more, whether or
-    not this succeeds.
+    not this succeeds. Inside a turn, so that Ctrl-C does not tear the bookkeeping.
     """
     segment, offset, size, checksum = location
     try:
-        pickled, buffers = mappings.open(Extent(segment, offset, size), on_release, checksum)
+        return mappings.open(Extent(segment, offset, size), on_release, checksum)
     except BaseException:
         on_release()
         raise
-    return unpack(pickled, buffers)
