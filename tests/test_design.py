@@ -83,8 +83,6 @@ def test_names_in_the_straight_line_are_in_the_files_beside_them() -> None:
     for name, file in pairs:
         source = (PACKAGE / file).read_text(encoding="utf-8")
         last = name.rpartition(".")[2]
-        if last == "remote" or name == "flame.get":
-            last = name.rpartition(".")[2]
         assert re.search(rf"(class|def) {last}\b", source), (name, file)
 
 

@@ -377,7 +377,7 @@ class LocalEngine(Engine):
         self._loop.run_until(Waiter(1, stop_at_failure=False), Deadline(ROOM_STEP_SECONDS))
 
     def _wake_loop(self) -> None:
-        if not self._loop.has_leader:
+        if not self._loop.is_led_here():
             self._loop.wake()
 
     # --- Ctrl-C ---

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from flame_remote._deadline import Deadline
@@ -24,6 +25,7 @@ class Wait(Protocol):
 
     done: bool
     wakeup: threading.Event | None
+    nudge: Callable[[], None] | None
 
 
 class Engine(Protocol):
@@ -61,11 +63,13 @@ class Loop:
         self._left = threading.Event()  # set once the loop is closed and nobody leads
         # Belongs to the leader.
         self._spin = AdaptiveSpin()
+        self._calls_back = False
         self._thread.start()
 
     def run_until(self, wait: Wait, deadline: Deadline) -> bool:
         """Block until `wait.done`; return False if the deadline comes first."""
         me = threading.get_ident()
+        nested = self._leader == me and self._calls_back
         try:
             while not wait.done:
                 if self._may_lead(me, wait):
@@ -77,20 +81,27 @@ class Loop:
                     return wait.done
             return True
         finally:
-            self._leave(me, wait)
+            self._leave(me, wait, leads_on=nested)
 
     def pump(self) -> None:
         """Handle what has come, without waiting. The caller has its turn."""
         self._poller.handle(self._poller.poll(0))
 
     def wake(self) -> None:
-        """Let the background thread look at the timers again."""
-        self._poller.wake()
+        """Let whoever polls look again at what is to be done. Fit for a finaliser."""
+        if self._leader is None:
+            self._poller.wake()
+        else:
+            self._poller.nudge()
 
     @property
     def has_leader(self) -> bool:
         """Whether some caller is waiting, and so looks at the timers itself."""
         return self._leader is not None
+
+    def is_led_here(self) -> bool:
+        """Say whether the calling thread is the one that leads."""
+        return self._leader == threading.get_ident()
 
     def close(self) -> None:
         """End the background thread. Those who wait must have been told before."""
@@ -111,6 +122,7 @@ class Loop:
             if self._leader in (None, me):
                 self._leader = me
                 self._poller.arm(False)
+                wait.nudge = self._nudge_leader
                 return True
             if wait.wakeup is None:
                 wait.wakeup = threading.Event()
@@ -143,11 +155,17 @@ class Loop:
         self._spin.miss()
         return False
 
-    def _leave(self, me: int, wait: Wait) -> None:
+    def _nudge_leader(self) -> None:
+        """What the leader waits for has come by way of another thread: it must not sleep on."""
+        if self._leader != threading.get_ident():
+            self._poller.nudge()
+
+    def _leave(self, me: int, wait: Wait, *, leads_on: bool) -> None:
         with self._turn:
+            wait.nudge = None
             if wait.wakeup is not None and wait in self._followers:
                 self._followers.remove(wait)
-            if self._leader == me:
+            if self._leader == me and not leads_on:
                 self._leader = None
             if self._leader is not None:
                 return
@@ -168,7 +186,12 @@ class Loop:
             due = self._core.next_timer()
             if due is not None and time.monotonic() >= due:
                 self._core.on_timer()
-        self._core.after_turn()
+        # A callback may wait, too: it then leads in the place of the wait that it interrupts.
+        before, self._calls_back = self._calls_back, self.is_led_here()
+        try:
+            self._core.after_turn()
+        finally:
+            self._calls_back = before
 
     def _timeout(self, remaining: float | None) -> float:
         due = self._core.next_timer()

@@ -26,7 +26,9 @@ class Poller:
         self._outer.register(self._inner.fileno(), select.EPOLLIN)
         self._ending = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._inner.register(self._ending, select.EPOLLIN)
+        self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._handlers: dict[int, Handler] = {}
+        self.register(self._nudge, self._take_nudge)
         self._closed = False
 
     def register(self, descriptor: int, handler: Handler) -> None:
@@ -57,8 +59,9 @@ class Poller:
                 handler(events)
 
     def arm(self, armed: bool) -> None:
-        """Let the background thread see what is ready, or not."""
-        self._outer.modify(self._inner.fileno(), select.EPOLLIN if armed else 0)
+        """Let the background thread see what is ready, or not; nothing, once closed."""
+        if not self._closed:
+            self._outer.modify(self._inner.fileno(), select.EPOLLIN if armed else 0)
 
     def wait_in_background(self, timeout: float) -> None:
         """Block until something is ready while armed, or `wake` is called."""
@@ -72,6 +75,15 @@ class Poller:
         with suppress(OSError):
             os.eventfd_write(self._wakeup, 1)
 
+    def nudge(self) -> None:
+        """Make `poll` return, whoever waits in it. Never blocks; nothing, once closed."""
+        with suppress(OSError):
+            os.eventfd_write(self._nudge, 1)
+
+    def _take_nudge(self, events: int) -> None:
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._nudge)
+
     def end_waits(self) -> None:
         """Make every `poll` and `wait_in_background` return from now on."""
         os.eventfd_write(self._ending, 1)
@@ -83,4 +95,5 @@ class Poller:
         self._outer.close()
         self._inner.close()
         os.close(self._ending)
+        os.close(self._nudge)
         os.close(self._wakeup)

@@ -16,13 +16,14 @@ from .objects import ObjectTable, StoredObject
 class Waiter:
     """A thread of the driver that waits for a number of objects, or for the first failure."""
 
-    __slots__ = ("_left", "_stop_at_failure", "done", "error", "wakeup")
+    __slots__ = ("_left", "_stop_at_failure", "done", "error", "nudge", "wakeup")
 
     def __init__(self, number: int, *, stop_at_failure: bool) -> None:
         self._left = number
         self._stop_at_failure = stop_at_failure
         self.done = number <= 0
         self.wakeup: threading.Event | None = None  # made by the loop, if it must
+        self.nudge: Callable[[], None] | None = None  # set by the loop while this thread leads
         self.error: BaseException | None = None  # the engine ended meanwhile
 
     def note(self, object_id: ObjectId, stored: StoredObject) -> None:
@@ -40,6 +41,8 @@ class Waiter:
         self.done = True
         if self.wakeup is not None:
             self.wakeup.set()
+        if self.nudge is not None:
+            self.nudge()
 
 
 class CallbackWatcher:

@@ -341,7 +341,12 @@ class Scheduler:
         for worker in list(self._blocked.values()):
             request = worker.blocked[-1]
             # An impatient one would be late: what it runs itself holds it up.
-            if request.patient and len(worker.blocked) <= MAX_HELP_DEPTH and worker.is_stuck:
+            if (
+                request.patient
+                and len(worker.blocked) <= MAX_HELP_DEPTH
+                and worker.is_stuck
+                and _can_carry(worker)
+            ):
                 first = self._awaited_ready_task(request)
                 if first is not None and self._pool.fits(first.spec.target.demand):
                     self._send_help(worker, self._awaited_batch(request, first))
@@ -359,7 +364,13 @@ class Scheduler:
         if not standstill and not any(map(self._pool.fits, self._queues.demands())):
             return
         # The lowest stack first, so that recursion spreads over the workers.
-        stuck.sort(key=lambda worker: (not worker.blocked[-1].patient, len(worker.blocked)))
+        stuck.sort(
+            key=lambda worker: (
+                not _can_carry(worker),
+                not worker.blocked[-1].patient,
+                len(worker.blocked),
+            )
+        )
         for worker in stuck:
             for record in self._graph.ready_tasks_behind(worker.blocked[-1]):
                 demand = record.spec.target.demand
@@ -375,7 +386,7 @@ class Scheduler:
         candidates = request.candidates
         while candidates:
             record = self.tasks.get(candidates[0])
-            if record is not None and record.state is TaskState.READY and runs_anywhere(record):
+            if record is not None and _can_be_carried(record):
                 return record
             candidates.popleft()
         return None
@@ -390,9 +401,8 @@ class Scheduler:
             record = self.tasks.get(request.candidates.popleft())
             if (
                 record is not None
-                and record.state is TaskState.READY
                 and record.spec.target.id == target_id
-                and runs_anywhere(record)
+                and _can_be_carried(record)
             ):
                 self._queues.take(record)
                 batch.append(record)
@@ -645,3 +655,17 @@ class Scheduler:
                 self._wake_at(self._now + STALL_SECONDS)
         if self._now < self._no_starts_until:
             self._wake_at(self._no_starts_until)
+
+
+def _can_carry(worker: WorkerRecord) -> bool:
+    """Say whether the tasks on a stack may have others run on top of them: should one of those
+    end the process, they will be run again. Once only: the next time it would be their own end."""
+    return all(
+        record.attempts == 0 and record.spec.target.max_retries != 0
+        for record in worker.assigned.values()
+    )
+
+
+def _can_be_carried(record: TaskRecord) -> bool:
+    """Say whether a task may run on top of one that waits for it: none that has cost a worker."""
+    return record.state is TaskState.READY and runs_anywhere(record) and record.attempts == 0

@@ -27,7 +27,7 @@ class Driver:
             "TMPDIR": str(self._folders[1]),
             "FLAME_NUM_CPUS": "2",
         }
-        self._errors = open(folder / "stderr", "w+")
+        self._errors = (folder / "stderr").open("w+")
         self._process = subprocess.Popen(
             [sys.executable, str(_HERE / "programs.py"), name, *map(str, arguments)],
             cwd=self._folders[0],

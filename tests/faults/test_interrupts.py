@@ -8,7 +8,7 @@ import pytest
 
 from .driver import Driver
 
-INTERRUPTS = 20  # of each of these
+INTERRUPTS = 10  # of each of these
 
 
 @pytest.mark.parametrize(

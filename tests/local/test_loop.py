@@ -254,7 +254,6 @@ def test_callback_that_waits_in_the_leading_thread_is_served_there(engine: Engin
     assert inner.heard_in == "leader"
 
 
-@pytest.mark.xfail(reason="known limit, see docs/design.md")
 def test_leader_leads_on_after_a_callback_of_its_own_has_waited(engine: Engine) -> None:
     bell, inner, end = engine.bell(), engine.bell(), engine.bell()
     leads: list[bool] = []
@@ -275,7 +274,6 @@ def test_leader_leads_on_after_a_callback_of_its_own_has_waited(engine: Engine) 
     assert leads == [True]
 
 
-@pytest.mark.xfail(reason="known limit, see docs/design.md")
 def test_leader_whose_wait_another_thread_ends_wakes_up(engine: Engine) -> None:
     bell = engine.bell()
     thread = engine.start_waiting(bell, "leader")
@@ -290,7 +288,6 @@ def test_leader_whose_wait_another_thread_ends_wakes_up(engine: Engine) -> None:
     assert woken
 
 
-@pytest.mark.xfail(reason="known limit, see docs/design.md")
 def test_leader_hears_of_a_timer_that_another_thread_has_set(engine: Engine) -> None:
     bell = engine.bell()
     thread = engine.start_waiting(bell, "leader")

@@ -50,10 +50,9 @@ def test_keyboard_interrupt_outside_a_turn_strikes_at_once(turn: Turn) -> None:
 
 
 def test_deferred_keyboard_interrupt_is_raised_once(turn: Turn) -> None:
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012  the turn is what raises
-        with turn:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), turn:  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
     with turn:
         pass
 

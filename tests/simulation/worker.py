@@ -149,6 +149,8 @@ class SimWorker:
         frame = request.frame
         if frame.request is request:
             request.answer = how
+            if self.stack and self.stack[-1] is frame and frame.task is not None:
+                self.world.checks.task_resumes(self, frame.task)
             self._go_on(frame)
 
     def on_recall(self, _: object) -> None:
@@ -253,8 +255,6 @@ class SimWorker:
             if how == "late":
                 frame.request = request
                 self._abandon(frame)
-            elif request.blocks and frame.task is not None:
-                self.world.checks.task_resumes(self, frame.task)
         self._run(frame, how)
 
     def _run(self, frame: Frame, how: str | None) -> None:
