@@ -53,7 +53,9 @@ class ThreadedCalls(Calls):
 
     def interrupt(self, task_id: TaskId) -> bool:
         entry = self._waiting.pop(task_id, None)
-        if entry is not None:
+        if entry is None:
+            self._worker.unwanted.append(task_id)  # still on its way here, perhaps
+        else:
             self._worker.drop(entry)
         return True  # and no signal for the main thread
 
@@ -119,7 +121,9 @@ class AsyncCalls(Calls):
     def interrupt(self, task_id: TaskId) -> bool:
         def cancel() -> None:
             task = self._tasks.get(task_id)
-            if task is not None:
+            if task is None:
+                self._worker.unwanted.append(task_id)  # still on its way here, perhaps
+            else:
                 self._worker.note_interrupt(task_id)
                 task.cancel()
 

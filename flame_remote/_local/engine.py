@@ -294,12 +294,10 @@ class LocalEngine(Engine):
             self._loop.run_until(waiter, deadline)
         finally:
             # Answered, late, or interrupted: it must not be told any more.
-            for entry in pending:
-                watchers = entry.watchers
-                if watchers is not None and waiter in watchers:
-                    with self._turn:
-                        if waiter in watchers:
-                            watchers.remove(waiter)
+            with self._turn:
+                for entry in pending:
+                    if entry.watchers is not None and waiter in entry.watchers:
+                        entry.watchers.remove(waiter)
         if waiter.error is not None:
             raise waiter.error
 

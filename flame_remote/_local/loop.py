@@ -63,13 +63,12 @@ class Loop:
         self._left = threading.Event()  # set once the loop is closed and nobody leads
         # Belongs to the leader.
         self._spin = AdaptiveSpin()
-        self._calls_back = False
         self._thread.start()
 
     def run_until(self, wait: Wait, deadline: Deadline) -> bool:
         """Block until `wait.done`; return False if the deadline comes first."""
         me = threading.get_ident()
-        nested = self._leader == me and self._calls_back
+        nested = self._leader == me  # in a callback, that is
         try:
             while not wait.done:
                 if self._may_lead(me, wait):
@@ -187,11 +186,7 @@ class Loop:
             if due is not None and time.monotonic() >= due:
                 self._core.on_timer()
         # A callback may wait, too: it then leads in the place of the wait that it interrupts.
-        before, self._calls_back = self._calls_back, self.is_led_here()
-        try:
-            self._core.after_turn()
-        finally:
-            self._calls_back = before
+        self._core.after_turn()
 
     def _timeout(self, remaining: float | None) -> float:
         due = self._core.next_timer()

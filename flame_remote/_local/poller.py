@@ -72,12 +72,12 @@ class Poller:
 
     def wake(self) -> None:
         """Make `wait_in_background` return. Never blocks; nothing, once closed."""
-        with suppress(OSError):
+        if not self._closed:
             os.eventfd_write(self._wakeup, 1)
 
     def nudge(self) -> None:
         """Make `poll` return, whoever waits in it. Never blocks; nothing, once closed."""
-        with suppress(OSError):
+        if not self._closed:
             os.eventfd_write(self._nudge, 1)
 
     def _take_nudge(self, events: int) -> None:

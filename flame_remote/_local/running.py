@@ -86,6 +86,9 @@ class Runner:
     def run(self, entry: TaskEntry) -> None:
         """Run one task to its end, or start it if the actor here runs several at a time."""
         if self._calls is not None:
+            if entry[0] in self._worker.unwanted:
+                self._worker.drop(entry)
+                return
             self._names[entry[0]] = self.name_of(entry[1])
             self._calls.start(entry)
             return
@@ -98,6 +101,9 @@ class Runner:
         self._running_target = target_id
         started = time.perf_counter()
         try:
+            # Asked after start_task: a cancel that has missed it there is seen here.
+            if worker.unwanted and task_id in worker.unwanted:
+                raise KeyboardInterrupt
             function = self._functions.get(target_id)
             if function is None or dependencies or type(payload) is not tuple:
                 started, succeeded, value = self._prepare_and_call(entry)

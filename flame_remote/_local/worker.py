@@ -92,6 +92,8 @@ class Worker:
         self.unsent_since = 0.0
         # Written by the control thread, read by the signal handler.
         self._interrupting: TaskId = 0
+        # Tasks that are to be dropped when they come; the control thread adds, the oldest fall out.
+        self.unwanted: deque[TaskId] = deque(maxlen=64)
         self.stopping = False
         # Whether tasks that wait behind a blocked one go back to the driver; the calls of an actor
         # have nowhere else to run.
@@ -332,6 +334,8 @@ class Worker:
                     return
         if self.interrupt_call(task_id):
             return
+        # It runs, or has ended, or is still on its way here: then it is dropped as it comes.
+        self.unwanted.append(task_id)
         self._interrupting = task_id
         main = threading.main_thread().ident
         if self.running == task_id and main is not None:

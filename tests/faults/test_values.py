@@ -132,7 +132,7 @@ def test_a_result_that_no_memory_can_hold_is_an_error_of_its_task() -> None:
         return numpy.empty(1 << 50, dtype=numpy.uint8)
 
     for task in (return_much, allocate_much):
-        with pytest.raises(flame.FlameError, match="memory|Memory|allocate"):
+        with pytest.raises(flame.FlameError, match=r"memory|Memory|allocate"):
             flame.get(task.remote())
     require_alive()
 
