@@ -131,5 +131,6 @@ class Outbound:
         """Answer a request that can never be met."""
         worker = self._core.crew.workers[command.worker_id]
         if worker.requests.pop(command.request_id, None) is not None:
-            self._core.crew.send(worker, Deadlock(command.request_id, command.cycle))
+            cycle = tuple(f"{name}()" for name in command.cycle)
+            self._core.crew.send(worker, Deadlock(command.request_id, cycle))
             self._core.feed(events.TaskUnblocked(worker.id, command.request_id))

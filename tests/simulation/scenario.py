@@ -87,7 +87,7 @@ class Scenario:
 
     @property
     def is_calm(self) -> bool:
-        """Whether nothing goes wrong but what the program itself does, so that all is foreseeable."""
+        """Whether nothing goes wrong but what the program itself does, so that all is foreseeable."""  # noqa: E501
         settings = self.settings
         steps = [step for template in self.templates for step in template.steps]
         steps += [step for driver in self.drivers for step in driver]

@@ -496,7 +496,7 @@ class World:
                 self.feed(events.Tick())
 
     def measured(self, worker: SimWorker) -> Mapping[int, tuple[int, float]]:
-        """Return what a worker says that its tasks took; they are not always as fast as they say."""
+        """Return what a worker says that its tasks took; they are not always as fast as they say."""  # noqa: E501
         seconds, worker.seconds = worker.seconds, {}
         reported = {}
         for target_id, (calls, spent) in seconds.items():
