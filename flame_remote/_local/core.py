@@ -231,7 +231,6 @@ class Core:
         """End all processes and give all memory back."""
         self._closed = True
         self.crew.close()
-        self.storage.close()
         self.room.close()
         self.segments.close()
         self.mappings.close()

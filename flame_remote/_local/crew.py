@@ -179,6 +179,7 @@ class Crew:
         worker.close()
         for request in worker.requests.values():
             request.queued = True  # nobody is left to be answered
+            request.forget(self._core.objects)
         for object_id, number in worker.pinned.items():
             for _ in range(number):
                 self._core.objects.unpin(object_id)

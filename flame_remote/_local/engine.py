@@ -153,6 +153,7 @@ class LocalEngine(Engine):
         kind, data = self._storage.store(packed)
         object_id = self.new_id()
         stored = StoredObject("")
+        ref: ObjectRef[Any] = ObjectRef(object_id, self)  # so that Ctrl-C leaves nothing behind
         with self._turn:
             self._core.drain()
             self._objects[object_id] = stored
@@ -160,7 +161,7 @@ class LocalEngine(Engine):
                 self._core.segments.value_stored(data[0], data[2])
             inside = tuple(ref._id for ref in packed.refs)
             self._core.objects.settle(object_id, int(kind), data, inside)
-        return ObjectRef(object_id, self)
+        return ref
 
     def get(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> list[Any]:
         self._next_turn = 0.0
@@ -239,6 +240,7 @@ class LocalEngine(Engine):
                 if stored.kind == Kind.FAILED and not stored.was_read:
                     self._core.objects.unread.append(stored.data)
         self._loop.close()
+        self._storage.close()  # before the turn: who stores something takes them in this order
         with self._turn:
             self._core.close()
             self._objects.clear()

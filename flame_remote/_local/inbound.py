@@ -235,6 +235,7 @@ class Inbound:
         request = worker.requests.pop(message.request_id, None)
         if request is not None:
             request.queued = True
+            request.forget(self._core.objects)
             if request.blocks:
                 self._core.feed(events.TaskUnblocked(worker.id, message.request_id))
 

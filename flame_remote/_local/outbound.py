@@ -101,6 +101,7 @@ class Outbound:
         worker: WorkerHandle = request.worker
         if worker.requests.pop(request.request_id, None) is None:
             return
+        request.forget(self._core.objects)
         by_id = self._core.objects.by_id
         if not request.fetches:
             ready = [i for i in request.object_ids if by_id[i].kind]

@@ -9,7 +9,7 @@ from typing import Any, Final
 from flame_remote._deadline import Deadline
 from flame_remote._outcome import Kind
 from flame_remote._wire.packing import Packed
-from flame_remote.exceptions import StoreFullError
+from flame_remote.exceptions import EngineClosedError, StoreFullError
 
 from . import stored_value
 from .arena import Arena, Extent
@@ -48,6 +48,7 @@ class Storage:
         self._make_room = make_room
         self._arena: Arena | None = None  # guarded by self.turn
         self._shrink_due = False  # set by any thread
+        self._closed = False
         # Appended to in any thread, without waiting for whoever is storing something.
         self._freed: deque[Extent] = deque()
 
@@ -91,6 +92,8 @@ class Storage:
 
     def _allocate(self, size: int) -> tuple[Extent, memoryview]:
         with self.turn:
+            if self._closed:
+                raise EngineClosedError()
             if self._arena is None:
                 self._arena = self._make_arena()
             self._take_back(self._arena)
@@ -107,8 +110,10 @@ class Storage:
             self._give_back_budget(arena.trim(_KEEP_BYTES))
 
     def close(self) -> None:
-        """Give all memory back."""
+        """Give all memory back; nothing can be stored from now on."""
         with self.turn:
+            self._closed = True
+            self._freed.clear()
             if self._arena is not None:
                 self._arena.close()
                 self._arena = None
