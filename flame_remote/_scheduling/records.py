@@ -72,6 +72,7 @@ class WorkerRecord:
         "doomed",
         "heard",
         "id",
+        "is_extra",
         "leases",
         "quiet_since",
         "recalled",
@@ -86,6 +87,7 @@ class WorkerRecord:
         self.blocked: list[BlockedRequest] = []  # innermost last
         self.heard = False  # it has reported at least once
         self.doomed = False  # it was told to end
+        self.is_extra = False  # started beside as many as there may be
         self.quiet_since = 0.0  # when it reported last, or got something to do
         self.recalled = False  # asked for unstarted tasks since a task of its ended or blocked
 

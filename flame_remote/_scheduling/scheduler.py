@@ -352,10 +352,10 @@ class Scheduler:
                     self._send_help(worker, self._awaited_batch(request, first))
 
     def _help_from_behind(self) -> None:
-        """Run ready tasks on top of blocked ones where no other worker can take them.
+        """Get on with what blocked tasks wait for, however indirectly, where nobody else can.
 
-        Blocked tasks may fill all workers that may be started, and actors may hold all CPUs: what
-        a blocked task waits for, however indirectly, must get on nevertheless.
+        Blocked tasks may fill all workers that may be started, and actors may hold all CPUs: then
+        it runs on top of what waits for it, and on CPUs that were lent to actors.
         """
         stuck = [worker for worker in self._blocked.values() if worker.is_stuck]
         if not stuck:
@@ -363,9 +363,10 @@ class Scheduler:
         standstill = len(stuck) == sum(bool(worker.assigned) for worker in self._functions.values())
         if not standstill and not any(map(self._pool.fits, self._queues.demands())):
             return
-        # The lowest stack first, so that recursion spreads over the workers.
+        # Lowest stack first, so that recursion spreads over the workers.
         stuck.sort(
             key=lambda worker: (
+                _was_lost_once(worker),
                 not _can_carry(worker),
                 not worker.blocked[-1].patient,
                 len(worker.blocked),
@@ -376,11 +377,27 @@ class Scheduler:
                 demand = record.spec.target.demand
                 if self._pool.fits(demand) or (standstill and self._pool.fits_but_for_cpus(demand)):
                     self._queues.take(record)
-                    self._send_help(worker, [record])
+                    if self._idle:
+                        self._place(record)
+                    elif self._may_have_own_worker(record, worker):
+                        self._place(record).is_extra = True
+                    else:
+                        self._send_help(worker, [record])
                     standstill = False
                     break
             if not len(self._queues):
                 return
+
+    def _may_have_own_worker(self, record: TaskRecord, worker: WorkerRecord) -> bool:
+        """Whether to start one process more than is usual, rather than risk what was lost before.
+
+        Else tasks that may be retried without end could go on ending each other's process. There
+        are never more of these than tasks that have lost a worker.
+        """
+        if self._now < self._no_starts_until or not (record.attempts or _was_lost_once(worker)):
+            return False
+        extra = sum(other.is_extra for other in self._functions.values())
+        return extra < sum(map(_was_lost_once, self._functions.values())) + (record.attempts > 0)
 
     def _awaited_ready_task(self, request: BlockedRequest) -> TaskRecord | None:
         candidates = request.candidates
@@ -571,7 +588,7 @@ class Scheduler:
         cpus = sum(units for _, units in cpus_of(demand))
         return cpus < Demand.UNIT and len(self._functions) < MAX_FRACTIONAL_WORKERS
 
-    def _place(self, record: TaskRecord) -> None:
+    def _place(self, record: TaskRecord) -> WorkerRecord:
         takers = len(self._idle) + max(0, self._cpus - len(self._functions))
         if self._idle:
             _, worker = self._idle.popitem()
@@ -585,6 +602,7 @@ class Scheduler:
         if more > 0:
             batch += self._queues.pop_like(record, more)
         self._send(worker, batch, lease)
+        return worker
 
     def _top_up(self) -> None:
         """Send more of the same to workers whose channel runs low, before they run dry."""
@@ -660,10 +678,14 @@ class Scheduler:
 def _can_carry(worker: WorkerRecord) -> bool:
     """Say whether the tasks on a stack may have others run on top of them: should one of those
     end the process, they will be run again. Once only: the next time it would be their own end."""
-    return all(
-        record.attempts == 0 and record.spec.target.max_retries != 0
-        for record in worker.assigned.values()
+    return not _was_lost_once(worker) and all(
+        record.spec.target.max_retries != 0 for record in worker.assigned.values()
     )
+
+
+def _was_lost_once(worker: WorkerRecord) -> bool:
+    """Say whether any task of a worker was running before, when another worker was lost."""
+    return any(record.attempts for record in worker.assigned.values())
 
 
 def _can_be_carried(record: TaskRecord) -> bool:

@@ -24,7 +24,9 @@ def mix(value: int, other: int) -> int:
     return (value * 1_000_003 + other + 1) % _MODULUS
 
 
-def run(world: World, frame: Frame, steps: Sequence[Step], start: int) -> Generator[Any, Any, Outcome]:
+def run(
+    world: World, frame: Frame, steps: Sequence[Step], start: int
+) -> Generator[Any, Any, Outcome]:
     """Run a body. Yields seconds to sleep, or what to wait for; is sent how a wait has ended."""
     task, made = frame.task, frame.made
     value = start

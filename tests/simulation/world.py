@@ -295,7 +295,7 @@ class World:
         self.feed(events.WorkerHeard(worker.id))
 
     def on_submitted(self, worker: SimWorker, call: tuple[SimTask, Frame]) -> None:
-        self._heard(worker)
+        self._heard(worker, is_told=False)
         self._register(call[0], worker)
         self._submitted([call[0]])
 
@@ -347,12 +347,12 @@ class World:
             )
 
     def on_abandoned(self, worker: SimWorker, request: SimRequest) -> None:
-        self._heard(worker)
+        self._heard(worker, is_told=False)
         if not request.over:
             self._forget(request)
 
     def on_dropped(self, worker: SimWorker, actors: list[SimActor]) -> None:
-        self._heard(worker)
+        self._heard(worker, is_told=False)
         for actor in actors:
             worker.held.remove(actor)
             self._release(actor)
@@ -388,10 +388,13 @@ class World:
         for actor in held:
             self._release(actor)
 
-    def _heard(self, worker: SimWorker) -> None:
+    def _heard(self, worker: SimWorker, *, is_told: bool = True) -> None:
+        """A worker has said something; the event that follows may or may not tell that."""
         if not worker.heard:
             worker.heard = True
             self.failed_starts = 0
+            if not is_told:
+                self.feed(events.WorkerHeard(worker.id))
 
     def _returned(self, worker: SimWorker, tasks: list[SimTask]) -> None:
         for task in tasks:
