@@ -11,7 +11,7 @@ from flame_remote._execute.call import execute, execute_coroutine, is_coroutine
 from flame_remote._ids import TaskId
 
 from .messages import TaskEntry
-from .worker import Worker, current_task
+from .worker import Worker
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,7 +67,7 @@ class ThreadedCalls(Calls):
         entry = self._waiting.pop(task_id, None)
         if entry is None:
             return  # cancelled
-        current_task.set(task_id)
+        self._runner.begin_call(entry)
         succeeded, value = execute(self._call, (entry,), {})
         self._runner.finish_call(entry, succeeded, value)
 
@@ -91,6 +91,7 @@ class AsyncCalls(Calls):
         self._slots = asyncio.Semaphore(limit)
         # Main thread only; the control thread asks through the loop.
         self._tasks: dict[TaskId, asyncio.Task[Any]] = {}
+        self._not_begun: dict[TaskId, TaskEntry] = {}  # those whose first line has not run
 
     def run(self, task_id: TaskId, coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
         """Run one coroutine to its end; answer as `execute` does."""
@@ -114,21 +115,25 @@ class AsyncCalls(Calls):
         self._loop.close()
 
     def start(self, entry: TaskEntry) -> None:
-        current_task.set(entry[0])
-        task = self._loop.create_task(self._run(entry))
-        self._tasks[entry[0]] = task
+        self._not_begun[entry[0]] = entry
+        self._tasks[entry[0]] = self._loop.create_task(self._run(entry))
 
     def interrupt(self, task_id: TaskId) -> bool:
-        def cancel() -> None:
-            task = self._tasks.get(task_id)
-            if task is None:
-                self._worker.unwanted.append(task_id)  # still on its way here, perhaps
-            else:
-                self._worker.note_interrupt(task_id)
-                task.cancel()
-
-        self._loop.call_soon_threadsafe(cancel)
+        self._loop.call_soon_threadsafe(self._cancel, task_id)
         return True
+
+    def _cancel(self, task_id: TaskId) -> None:
+        task = self._tasks.get(task_id)
+        if task is None:
+            self._worker.unwanted.append(task_id)  # still on its way here, perhaps
+            return
+        self._worker.note_interrupt(task_id)
+        task.cancel()
+        entry = self._not_begun.pop(task_id, None)
+        if entry is not None:  # asyncio throws it away unseen: nobody else would report it
+            del self._tasks[task_id]
+            self._worker.drop(entry)
+            self._stop_if_done()
 
     def _take_calls(self) -> None:
         worker = self._worker
@@ -139,15 +144,19 @@ class AsyncCalls(Calls):
             except IndexError:
                 break
             worker.run(entry)
-        if worker.stopping and not self._tasks:
+        self._stop_if_done()
+
+    def _stop_if_done(self) -> None:
+        if self._worker.stopping and not self._tasks:
             self._loop.stop()
 
     async def _run(self, entry: TaskEntry) -> None:
+        del self._not_begun[entry[0]]
+        self._runner.begin_call(entry)
         succeeded, value = await execute_coroutine(self._call(entry))
         del self._tasks[entry[0]]
         self._runner.finish_call(entry, succeeded, value)
-        if self._worker.stopping and not self._tasks:
-            self._loop.stop()
+        self._stop_if_done()
 
     async def _call(self, entry: TaskEntry) -> Any:
         async with self._slots:

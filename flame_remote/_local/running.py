@@ -89,7 +89,6 @@ class Runner:
             if entry[0] in self._worker.unwanted:
                 self._worker.drop(entry)
                 return
-            self._names[entry[0]] = self.name_of(entry[1])
             self._calls.start(entry)
             return
         task_id, target_id, payload, dependencies, at_once = entry
@@ -206,6 +205,11 @@ class Runner:
             self._worker.interrupt_call = _cannot_interrupt
 
     # --- results ------------------------------------------------------------------------
+
+    def begin_call(self, entry: TaskEntry) -> None:
+        """Note that a call that runs beside others begins in this thread or coroutine."""
+        current_task.set(entry[0])
+        self._names[entry[0]] = self.name_of(entry[1])
 
     def finish_call(self, entry: TaskEntry, succeeded: bool, value: Any) -> None:
         """Send the result of a call that ran beside others. Any thread."""

@@ -49,6 +49,10 @@ from .turn import Turn
 # Results of short tasks are sent together, but none waits longer than this for the next.
 _RESULT_DELAY_SECONDS: Final = 0.001
 
+# A signal that comes after Python has looked for one and before a system call begins does not end
+# that call, so it is sent again after these pauses unless its handler has run.
+_INTERRUPT_AGAIN_SECONDS: Final = (0.0005, 0.005, 0.05)
+
 current_task: contextvars.ContextVar[TaskId] = contextvars.ContextVar("flame_task", default=0)
 
 
@@ -92,6 +96,7 @@ class Worker:
         self.unsent_since = 0.0
         # Written by the control thread, read by the signal handler.
         self._interrupting: TaskId = 0
+        self._noticed: TaskId = 0  # written by the signal handler: what it has acted on
         # Tasks that are to be dropped when they come; the control thread adds, the oldest fall out.
         self.unwanted: deque[TaskId] = deque(maxlen=64)
         self.stopping = False
@@ -338,8 +343,11 @@ class Worker:
         self.unwanted.append(task_id)
         self._interrupting = task_id
         main = threading.main_thread().ident
-        if self.running == task_id and main is not None:
+        for patience in _INTERRUPT_AGAIN_SECONDS:
+            if self.running != task_id or self._noticed == task_id or main is None:
+                break
             signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(patience)
 
     def drop(self, entry: TaskEntry) -> None:
         """Report a task that was cancelled before it started."""
@@ -351,6 +359,8 @@ class Worker:
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         # Only for the task that is meant: it may have ended since the signal was sent.
         meant = self._interrupting and self.running == self._interrupting
+        if meant:
+            self._noticed = self._interrupting
         if meant and not self.turn.defer_interrupt():
             raise KeyboardInterrupt
 
