@@ -38,7 +38,8 @@ VERSION = "{}.{}".format(*THIS)
 SITE = VENV / f"lib/python{VERSION}{sys.abiflags.strip('d')}/site-packages"
 
 # Files of requirements/. The tests take those of lint too: they run mypy and pyright.
-LISTS = {"demo": ["run", "demo"], "test": ["run", "test", "lint"], "lint": ["run", "test", "lint"]}
+ALL = ["run", "flame", "test", "lint"]
+LISTS = {"demo": ["run", "demo"], "test": ALL, "lint": ALL}
 
 INSTALL = {
     "uv": ["uv", "pip", "install", "--python", PYTHON],

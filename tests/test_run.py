@@ -74,7 +74,7 @@ class Project:
             "PIP_CONFIG_FILE": os.devnull,
         }
         write_script(tools / "uv", FAKE_UV)
-        for name in ("run", "demo", "test", "lint"):
+        for name in ("run", "demo", "flame", "test", "lint"):
             self.write(f"requirements/{name}.txt", "")
         self.write("flame_remote/__init__.py", "")
         self.write("examples/demo.py", DEMO)
@@ -368,8 +368,9 @@ def test_the_lists_are_those_of_pyproject():
     assert lists["run"] == project["dependencies"]
     assert lists["test"] == extras["test"]
     assert lists["lint"] == extras["lint"]
+    assert lists["flame"] == extras["flame"]
     assert set(lists["demo"]) <= set(lists["test"])
-    assert lists.keys() == {"run", "demo", "test", "lint"}
+    assert lists.keys() == {"run", "demo", "flame", "test", "lint"}
 
 
 # The check before a change lands

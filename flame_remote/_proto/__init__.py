@@ -1,0 +1,1 @@
+"""Flame's messages and services, generated from protos/ by protos/generate.py."""
