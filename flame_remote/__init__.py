@@ -44,23 +44,19 @@ TaskError and of its own type.
 
 from __future__ import annotations
 
-from flame_remote._actor import Actor, ActorClass, ActorHandle, method
-from flame_remote._api import (
-    Session,
-    cancel,
-    get,
-    init,
-    is_initialized,
-    kill,
-    put,
-    shutdown,
-    wait,
-)
+from flame_remote._actor import ActorClass
+from flame_remote._api import cancel, get, kill, put, wait
+from flame_remote._handle import ActorHandle
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction, remote
+from flame_remote._session import Session, init, is_initialized, shutdown
+from flame_remote._typed_actor import Actor, method
 from flame_remote.exceptions import (
     ActorDiedError,
     ActorError,
+    ClusterError,
+    ClusterTimeoutError,
+    ConnectError,
     DeadlockError,
     DeserializationError,
     EngineClosedError,
@@ -93,6 +89,9 @@ __all__ = [
     "ActorDiedError",
     "ActorError",
     "ActorHandle",
+    "ClusterError",
+    "ClusterTimeoutError",
+    "ConnectError",
     "DeadlockError",
     "DeserializationError",
     "EngineClosedError",

@@ -8,8 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flame_remote import _current
-from flame_remote._actor import Actor, ActorClass
-from flame_remote._api import ensure_engine, seen_from_here
+from flame_remote._actor import ActorClass
 from flame_remote._options import (
     ActorOptions,
     ActorOptionsDict,
@@ -18,9 +17,12 @@ from flame_remote._options import (
     changed,
     nearest,
 )
+from flame_remote._own_frames import seen_from_here
 from flame_remote._refs import ObjectRef
 from flame_remote._registry import service_of
+from flame_remote._session import ensure_engine
 from flame_remote._signature import anything, misfit
+from flame_remote._typed_actor import Actor
 from flame_remote.exceptions import FlameError, InvalidOptionError
 from flame_remote.runner.service import Service
 from flame_remote.runner.source import Source, by_name

@@ -6,9 +6,24 @@ An error of the user's own code is raised as an instance of both TaskError and t
 
 from __future__ import annotations
 
+from enum import IntEnum
+
+
+class FlameErrorCode(IntEnum):
+    """What kind of thing went wrong between a client and a Flame cluster; numbers are Flame's."""
+
+    INVALID_CONFIG = 0
+    INVALID_STATE = 1
+    INVALID_ARGUMENT = 2
+    INTERNAL = 3
+    ALREADY_EXISTS = 4
+    NOT_FOUND = 5
+
 
 class FlameError(Exception):
-    """Base of every error that flame_remote raises."""
+    """Base of every error that flame_remote raises. `code` is of interest for ClusterErrors."""
+
+    code: FlameErrorCode = FlameErrorCode.INTERNAL
 
 
 # --- The call itself ------------------------------------------------------------------------
@@ -282,6 +297,50 @@ class ForkedError(EngineError):
             "flame was started before os.fork() and belongs to the parent process; "
             "call flame.init() in the child"
         )
+
+
+# --- A Flame cluster ------------------------------------------------------------------------------
+
+
+class ClusterError(FlameError):
+    """A Flame cluster refused or failed a call, or what it was to be asked makes no sense.
+
+    `code` says what kind of error it is, `message` is the sentence.
+    """
+
+    def __init__(self, message: str, code: FlameErrorCode = FlameErrorCode.INTERNAL) -> None:
+        super().__init__(message, code)
+        self.message = message
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConnectError(ClusterError):
+    """Nobody answers at an endpoint, or the connection was lost and did not come back.
+
+    `origin` says where the address came from ("FLAME_ENDPOINT", "default"), `what` who should be
+    there: "Flame cluster" or "object cache".
+    """
+
+    def __init__(
+        self, endpoint: str, origin: str, reason: str, what: str = "Flame cluster"
+    ) -> None:
+        message = (
+            f"no {what} answers at {endpoint} (from {origin}): {reason}; start one with "
+            f"`flame-remote up`, or give the address of one that runs"
+        )
+        super().__init__(message, FlameErrorCode.INVALID_CONFIG)
+        self.args = (endpoint, origin, reason, what)
+        self.endpoint = endpoint
+        self.origin = origin
+        self.reason = reason
+        self.what = what
+
+
+class ClusterTimeoutError(ClusterError, TimeoutError):
+    """A call to a Flame cluster, or a wait for one of its tasks, took longer than its `timeout`."""
 
 
 def _indent(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import flame_remote as flame
-from flame_remote import ObjectRef, _api, _boot, _current
+from flame_remote import ObjectRef, _boot, _current, _session
 
 
 @pytest.fixture(autouse=True)
@@ -138,11 +138,11 @@ def test_an_engine_that_cannot_start_leaves_nothing(monkeypatch: pytest.MonkeyPa
     def refuse(config: Any) -> Any:
         raise flame.WorkerStartError("no processes left")
 
-    monkeypatch.setattr(_api, "create_engine", refuse)
+    monkeypatch.setattr(_session, "create_engine", refuse)
     with pytest.raises(flame.WorkerStartError):
         square.remote(1)
     assert not flame.is_initialized()
-    monkeypatch.setattr(_api, "create_engine", _boot.create_engine)
+    monkeypatch.setattr(_session, "create_engine", _boot.create_engine)
     assert flame.get(square.remote(1)) == 1
 
 

@@ -13,22 +13,32 @@ PACKAGE: Final = Path(__file__).parent.parent / "flame_remote"
 
 # From the bottom. A name is a module or a whole sub-package.
 LAYERS: Final = [
-    ["exceptions", "_spec", "_refs", "_ids", "_deadline", "_outcome"],
-    ["engine", "_wire", "_options", "_config", "_signature", "_current", "_proxy"],
-    ["_scheduling", "_execute"],
+    ["exceptions", "_spec", "_refs", "_ids", "_deadline", "_outcome", "_proto"],
+    [
+        "engine",
+        "_wire",
+        "_options",
+        "_config",
+        "_signature",
+        "_current",
+        "_proxy",
+        "_given_refs",
+        "_own_frames",
+    ],
+    ["_scheduling", "_execute", "core"],
     ["_inline", "_local", "_flame"],
     ["_boot"],
     ["runner"],
-    ["_api", "_registry"],
-    ["_remote", "_actor"],
-    ["__init__", "core", "testing", "_server", "_dashboard"],
+    ["_api", "_session", "_registry"],
+    ["_remote", "_actor", "_actor_facts", "_handle", "_typed_actor"],
+    ["__init__", "testing", "_server", "_dashboard"],
     ["_cli", "__main__"],
 ]
 LAYER_OF: Final = {name: number for number, names in enumerate(LAYERS) for name in names}
 ENGINES: Final = {"_inline", "_local", "_flame"}  # strangers to each other
 FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
-FILES: Final = sorted(PACKAGE.rglob("*.py"))
+FILES: Final = sorted(file for file in PACKAGE.rglob("*.py") if "_pb2" not in file.name)
 
 
 def part_of(file: Path) -> str:
