@@ -14,6 +14,8 @@
     flame.get(ref)                                # its value, or its own exception
     area(3)                                       # still the function: runs here
     area.options(num_cpus=2).remote(3)            # other options for this call
+    area.map(range(1_000_000))                    # an iterator of results; also starmap,
+                                                  # map_unordered
 
     counter = Counter.remote(10)                  # one instance in one worker, called in order
     flame.get(counter.add.remote(1))
@@ -30,6 +32,7 @@ Nothing has to be started or configured; the first call starts what is needed.
     get(refs, *, timeout=None)                    one ref; a list, tuple, dict or iterable of refs
     put(value)                                    store a value once, for many tasks
     wait(refs, *, num_returns=1, timeout=None)    (ready, rest)
+    as_completed(refs, *, timeout=None)           iterate over refs as their tasks end
     cancel(ref, *, force=False)                   end a task
     kill(handle)                                  end an actor
 
@@ -46,6 +49,7 @@ from __future__ import annotations
 
 from flame_remote._actor import ActorClass
 from flame_remote._api import cancel, get, kill, put, wait
+from flame_remote._as_completed import AsCompleted, as_completed
 from flame_remote._handle import ActorHandle
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction, remote
@@ -89,6 +93,7 @@ __all__ = [
     "ActorDiedError",
     "ActorError",
     "ActorHandle",
+    "AsCompleted",
     "ClusterError",
     "ClusterTimeoutError",
     "ConnectError",
@@ -116,6 +121,7 @@ __all__ = [
     "UnschedulableError",
     "WorkerCrashedError",
     "WorkerStartError",
+    "as_completed",
     "cancel",
     "get",
     "init",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flame_remote import _current
@@ -29,6 +29,8 @@ from flame_remote.runner.source import Source, by_name
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from flame_remote._map import MapResults
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -59,6 +61,7 @@ class RemoteFunction(Generic[P, R_co]):
         self._check = anything if signature is None else signature.stand_in(source.name)
         # The service of the last call, while its engine has it. Weak: the registry owns services.
         self._service: Callable[[], Service | None] = _no_service
+        self._chunk: Source | None = None  # what calls the function for many items in one task
 
     if TYPE_CHECKING:
 
@@ -134,6 +137,95 @@ class RemoteFunction(Generic[P, R_co]):
         """
         new = changed(self._options, options, f"the function {self._source.name}")
         return RemoteFunction(self._source, new)
+
+    # --- many calls ---
+
+    def map(
+        self,
+        *iterables: Iterable[Any],
+        window: int | None = None,
+        return_exceptions: bool = False,
+        timeout: float | None = None,
+    ) -> MapResults[R_co]:
+        """Call the function for each item; return an iterator of the results, in order.
+
+        Items travel together, as many as take a few milliseconds: there is no chunk size to
+        choose. They are taken as room comes free, so the iterables may be endless. An item that
+        is a ref stands for its value.
+
+        Args:
+            iterables: one for each positional argument; the shortest one ends the iteration.
+            window: how many items may be under way or wait, done, for their turn; default: some
+                dozens of chunks.
+            return_exceptions: hand out the exception of a call that failed instead of raising it.
+            timeout: seconds from now for all results.
+
+        Raises:
+            TypeError: there is nothing to iterate over.
+            GetTimeoutError: from the iterator, when the time is over. What is under way ends.
+        """
+        if not iterables:
+            raise TypeError(f"{self.__name__}.map() takes one or more iterables")
+        star = len(iterables) > 1
+        rows = zip(*iterables) if star else iterables[0]  # noqa: B905  the shortest one ends it
+        return self._mapped(rows, star, True, window, return_exceptions, timeout)
+
+    def starmap(
+        self,
+        rows: Iterable[Iterable[Any]],
+        *,
+        window: int | None = None,
+        return_exceptions: bool = False,
+        timeout: float | None = None,
+    ) -> MapResults[R_co]:
+        """As `map`, of tuples that hold the positional arguments of a call each."""
+        return self._mapped(map(tuple, rows), True, True, window, return_exceptions, timeout)
+
+    def map_unordered(
+        self,
+        *iterables: Iterable[Any],
+        window: int | None = None,
+        return_exceptions: bool = False,
+        timeout: float | None = None,
+    ) -> MapResults[R_co]:
+        """As `map`, but each result comes as soon as it can, in no particular order."""
+        if not iterables:
+            raise TypeError(f"{self.__name__}.map_unordered() takes one or more iterables")
+        star = len(iterables) > 1
+        rows = zip(*iterables) if star else iterables[0]  # noqa: B905  the shortest one ends it
+        return self._mapped(rows, star, False, window, return_exceptions, timeout)
+
+    def _mapped(
+        self,
+        rows: Iterable[Any],
+        star: bool,
+        ordered: bool,
+        window: int | None,
+        return_exceptions: bool,
+        timeout: float | None,
+    ) -> MapResults[R_co]:
+        from flame_remote._execute.chunk import Chunk
+        from flame_remote._map import MapResults
+
+        if window is not None and (isinstance(window, bool) or not isinstance(window, int)):
+            raise TypeError(f"window must be a whole number, not {type(window).__name__}")
+        if window is not None and window < 1:
+            raise ValueError(f"window must be 1 or more items, not {window}")
+        source = self._source
+        if self._chunk is None:
+            chunk = Chunk(source.value, source.name, by_name(source.value))
+            self._chunk = Source(chunk, source.name, None)
+        engine = ensure_engine()
+        return MapResults(
+            service_of(engine, self._chunk, self._options),
+            service_of(engine, source, self._options),
+            rows,
+            star=star,
+            ordered=ordered,
+            window=window,
+            return_exceptions=return_exceptions,
+            timeout=timeout,
+        )
 
     def __get__(self, instance: object, owner: type | None = None) -> RemoteFunction[P, R_co]:
         if instance is not None and _is_defined_in(self._source.value, type(instance)):

@@ -23,7 +23,8 @@ def test_public_names_are_exactly_these() -> None:
         if isinstance(value, type) and issubclass(value, flame.FlameError)
     }
     others = {"Actor", "ActorClass", "ActorHandle", "ObjectFuture", "ObjectRef", "RemoteFunction"}
-    assert set(flame.__all__) == {*VERBS, "method", "Session", *others, *errors}
+    more = {"AsCompleted", "Session", "as_completed", "method"}
+    assert set(flame.__all__) == {*VERBS, *more, *others, *errors}
     assert flame.__all__ == sorted(flame.__all__)
 
 
