@@ -33,6 +33,8 @@ Nothing has to be started or configured; the first call starts what is needed.
     put(value)                                    store a value once, for many tasks
     wait(refs, *, num_returns=1, timeout=None)    (ready, rest)
     as_completed(refs, *, timeout=None)           iterate over refs as their tasks end
+    Queue(maxsize=0)                              shared by tasks and actors
+    ActorPool(handles)                            hands work to whichever is idle
     cancel(ref, *, force=False)                   end a task
     kill(handle)                                  end an actor
 
@@ -48,9 +50,11 @@ TaskError and of its own type.
 from __future__ import annotations
 
 from flame_remote._actor import ActorClass
+from flame_remote._actor_pool import ActorPool
 from flame_remote._api import cancel, get, kill, put, wait
 from flame_remote._as_completed import AsCompleted, as_completed
 from flame_remote._handle import ActorHandle
+from flame_remote._queue import Queue
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction, remote
 from flame_remote._session import Session, init, is_initialized, shutdown
@@ -93,6 +97,7 @@ __all__ = [
     "ActorDiedError",
     "ActorError",
     "ActorHandle",
+    "ActorPool",
     "AsCompleted",
     "ClusterError",
     "ClusterTimeoutError",
@@ -109,6 +114,7 @@ __all__ = [
     "ObjectFuture",
     "ObjectLostError",
     "ObjectRef",
+    "Queue",
     "RefMisuseError",
     "RemoteFunction",
     "SerializationError",
