@@ -35,6 +35,7 @@ Nothing has to be started or configured; the first call starts what is needed.
     as_completed(refs, *, timeout=None)           iterate over refs as their tasks end
     Queue(maxsize=0)                              shared by tasks and actors
     ActorPool(handles)                            hands work to whichever is idle
+    Executor(max_workers=None)                    a concurrent.futures.Executor
     cancel(ref, *, force=False)                   end a task
     kill(handle)                                  end an actor
 
@@ -48,6 +49,8 @@ TaskError and of its own type.
 """
 
 from __future__ import annotations
+
+import typing as _typing
 
 from flame_remote._actor import ActorClass
 from flame_remote._actor_pool import ActorPool
@@ -106,6 +109,7 @@ __all__ = [
     "DeserializationError",
     "EngineClosedError",
     "EngineError",
+    "Executor",
     "FlameError",
     "ForkedError",
     "GetTimeoutError",
@@ -139,3 +143,16 @@ __all__ = [
     "shutdown",
     "wait",
 ]
+
+if _typing.TYPE_CHECKING:
+    from flame_remote._executor import Executor
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """Import what few programs need when it is asked for."""
+    if name == "Executor":  # concurrent.futures costs more than all the rest
+        from flame_remote._executor import Executor
+
+        globals()[name] = Executor
+        return Executor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

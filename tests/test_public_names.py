@@ -23,7 +23,7 @@ def test_public_names_are_exactly_these() -> None:
         if isinstance(value, type) and issubclass(value, flame.FlameError)
     }
     others = {"Actor", "ActorClass", "ActorHandle", "ObjectFuture", "ObjectRef", "RemoteFunction"}
-    more = {"ActorPool", "AsCompleted", "Queue", "Session", "as_completed", "method"}
+    more = {"ActorPool", "AsCompleted", "Executor", "Queue", "Session", "as_completed", "method"}
     assert set(flame.__all__) == {*VERBS, *more, *others, *errors}
     assert flame.__all__ == sorted(flame.__all__)
 
