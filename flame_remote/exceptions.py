@@ -21,9 +21,7 @@ class FlameErrorCode(IntEnum):
 
 
 class FlameError(Exception):
-    """Base of every error that flame_remote raises. `code` is of interest for ClusterErrors."""
-
-    code: FlameErrorCode = FlameErrorCode.INTERNAL
+    """Base of every error that flame_remote raises."""
 
 
 # --- The call itself ------------------------------------------------------------------------
@@ -294,8 +292,12 @@ class ForkedError(EngineError):
 
     def __str__(self) -> str:
         return (
-            "flame was started before os.fork() and belongs to the parent process; "
-            "call flame.init() in the child"
+            self.args[0]
+            if self.args
+            else (
+                "flame was started before os.fork() and belongs to the parent process; "
+                "call flame.init() in the child"
+            )
         )
 
 

@@ -15,6 +15,8 @@ from typing import Final
 import psutil
 import pytest
 
+pytest_plugins = ["tests.flamepy_env", "tests.caches"]
+
 # What ends by itself (a reader thread, a child that is being reaped) has this long to do so.
 PATIENCE_SECONDS: Final = 10.0
 
@@ -48,6 +50,11 @@ def held_by_this_process() -> set[str]:
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     """Fail a test after which more is held than before it."""
+    yield from leaving_nothing_behind()
+
+
+def leaving_nothing_behind() -> Iterator[None]:
+    """Compare what is held at the two ends of the pause."""
     before = held_by_this_process()
     yield
     if held_by_this_process() <= before:
