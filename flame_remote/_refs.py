@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from flame_remote._deadline import Deadline
@@ -55,9 +55,41 @@ class ObjectRef(Generic[T_co]):
             GetTimeoutError: the time is over; the task goes on.
             TaskError: the task raised; also an instance of the exception's own type.
         """
-        return cast(T_co, self._engine.get([self], Deadline(timeout))[0])
+        try:
+            return cast(T_co, self._engine.get([self], Deadline(timeout))[0])
+        except BaseException as error:
+            from flame_remote._own_frames import seen_from_here  # above this module
+
+            raise seen_from_here(error)  # noqa: B904  the same error
 
     result = get
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the task has ended, without fetching its value; raise its error if it failed.
+
+        Args:
+            timeout: seconds to wait at most; None waits as long as it takes.
+
+        Raises:
+            GetTimeoutError: the time is over; the task goes on.
+            TaskError: the task raised; also an instance of the exception's own type.
+        """
+        self._engine.join([self], Deadline(timeout))
+
+    def ref(self, timeout: float | None = None) -> Any:
+        """Return a reference that can be passed on, and be given to `core.get_object`.
+
+        On a Flame cluster that is a `core.ObjectRef`, which exists once the task has ended; on the
+        other engines it is this ref.
+
+        Args:
+            timeout: seconds to wait at most for the task to end; None waits as long as it takes.
+
+        Raises:
+            GetTimeoutError: the time is over; the task goes on.
+            TaskError: the task raised; also an instance of the exception's own type.
+        """
+        return self._engine.reference_to(self, Deadline(timeout))
 
     def done(self) -> bool:
         """Say whether the value, or an error, is there. Does not block."""
@@ -199,16 +231,22 @@ _packing = threading.local()
 _engines: weakref.WeakValueDictionary[str, Engine] = weakref.WeakValueDictionary()
 
 
-@contextmanager
-def collecting_refs() -> Iterator[list[ObjectRef[Any]]]:
-    """Collect every ref that is pickled inside the block, in this thread."""
-    outer = getattr(_packing, "refs", None)
-    refs: list[ObjectRef[Any]] = []
-    _packing.refs = refs
-    try:
-        yield refs
-    finally:
-        _packing.refs = outer
+class collecting_refs:
+    """Collect every ref that is pickled inside the block, in this thread.
+
+    A class, as no interrupt falls between the last line of its `__enter__` and the block.
+    """
+
+    __slots__ = ("_outer",)
+
+    def __enter__(self) -> list[ObjectRef[Any]]:
+        refs: list[ObjectRef[Any]] = []
+        self._outer = getattr(_packing, "refs", None)
+        _packing.refs = refs
+        return refs
+
+    def __exit__(self, *_: object) -> None:
+        _packing.refs = self._outer
 
 
 def register_engine(engine: Engine) -> None:

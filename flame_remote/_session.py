@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from flame_remote import _current
+from flame_remote import (
+    _current,
+    _exit,  # noqa: F401  registers its handler before ours, and so runs after it
+)
 from flame_remote._boot import create_engine
 from flame_remote._config import Config, load_config
 from flame_remote._current import current_engine, set_current

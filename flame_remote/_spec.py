@@ -43,6 +43,25 @@ class Demand(tuple[tuple[str, int], ...]):
         return cls((name, unit) for name, unit in units if unit)
 
 
+@dataclass(frozen=True, slots=True)
+class ServicePolicy:
+    """How a Runner wants a target run where each target has instances of its own.
+
+    That is so on a Flame cluster, where a function that a Runner serves has a session of its own,
+    as every actor has; engines that share their workers among all functions read none of it.
+    `application` is the registered application whose package the workers install, `session_id`
+    names the session, new or still open. A function has `min_instances` from the start and at most
+    `max_instances`, None for as many as there is room for; an actor always has one. `resources` is
+    what each instance takes: CPUs, bytes of memory, GPUs; None for the cluster's default.
+    """
+
+    application: str = ""
+    session_id: str = ""
+    min_instances: int = 0
+    max_instances: int | None = None
+    resources: tuple[int, int, int] | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """User code that can be called remotely, exported once. Shared by all calls of it.
@@ -50,6 +69,7 @@ class Target:
     `id` is derived from the content, so the same function exported by two processes is one
     target. `code` is a pickle of the function or class; empty for a method, whose instance is
     already there. `refs` are refs that the code closes over; they live as long as the target.
+    `policy` is None unless a Runner made the target.
     """
 
     id: int
@@ -61,6 +81,7 @@ class Target:
     max_concurrency: int = 1
     method: str = ""
     refs: tuple[ObjectRef[Any], ...] = field(default=())
+    policy: ServicePolicy | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from flame_remote._deadline import Deadline
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._refs import ObjectRef
-from flame_remote._spec import TaskSpec
+from flame_remote._spec import Target, TaskSpec
 
 if TYPE_CHECKING:
     from flame_remote._wire.packing import Packed
+    from flame_remote.core.context import FlameContext
 
 
 class Engine(ABC):
@@ -28,6 +29,8 @@ class Engine(ABC):
     # Changes of counts: `id` for a ref that died, `-id` for one that was born by unpickling.
     # Any thread appends, finalisers too; the engine takes from the left.
     ref_events: deque[int]
+    # The cluster that the engine runs on; constant. None where code need not be shipped.
+    cluster: FlameContext | None = None
 
     @abstractmethod
     def new_id(self) -> TaskId:
@@ -76,6 +79,10 @@ class Engine(ABC):
     def is_done(self, ref: ObjectRef[Any]) -> bool:
         """Say whether the object's task has ended. Does not block."""
 
+    def has_started(self, ref: ObjectRef[Any]) -> bool:
+        """Say whether the object's task is known to have begun or ended. Does not block."""
+        return self.is_done(ref)
+
     @abstractmethod
     def on_done(self, ref: ObjectRef[Any], callback: Callable[[ObjectRef[Any]], object]) -> None:
         """Call `callback(ref)` when the object's task has ended. Does not block."""
@@ -94,6 +101,39 @@ class Engine(ABC):
 
     def handle_died(self) -> None:  # noqa: B027  most engines notice by themselves
         """Told by a finaliser that an actor may have lost its last handle; must not lock."""
+
+    def has_died(self, actor: ActorId) -> bool:
+        """Say whether an actor is known to be dead for good. Does not block."""
+        return False
+
+    # --- services of a Runner ---
+
+    def open_service(self, target: Target) -> None:  # noqa: B027  most engines need no telling
+        """Told that a service begins, before its first call: `target.policy` says how.
+
+        Blocks until it is known that the service can be had; raises ClusterError if not.
+        """
+
+    def close_service(self, target: Target) -> None:  # noqa: B027
+        """Told that a service has ended: its target is not called again. Idempotent.
+
+        Waits for calls that run, cancels those that have not begun; raises ClusterError.
+        """
+
+    # --- refs ---
+
+    def join(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> None:
+        """Wait until all have ended; raise the first failure, as `get`. Fetches no more than it
+        must.
+        """
+        self.get(refs, deadline)
+
+    def reference_to(self, ref: ObjectRef[Any], deadline: Deadline) -> Any:
+        """Return what names the object outside this engine; the ref itself where nothing does.
+
+        May block until the object is there.
+        """
+        return ref
 
     @abstractmethod
     def describe(self, ref: ObjectRef[Any]) -> str:

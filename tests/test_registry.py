@@ -56,6 +56,6 @@ def test_many_threads_get_one_service(engine: Engine) -> None:
 
 def test_services_leave_with_their_engine(engine: Engine) -> None:
     service_of(engine, Source.of(len), TaskOptions())
-    assert engine.session in _registry._runners
+    assert engine.session in _registry._tables
     flame.shutdown()
-    assert engine.session not in _registry._runners
+    assert engine.session not in _registry._tables

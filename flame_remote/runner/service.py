@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from flame_remote._options import ActorOptions, MethodOptions, TaskOptions, demand_of
 from flame_remote._refs import ObjectRef
 from flame_remote._signature import CallSignature
-from flame_remote._spec import Demand, Target, TargetKind, TaskSpec
+from flame_remote._spec import Demand, ServicePolicy, Target, TargetKind, TaskSpec
 from flame_remote._wire.arguments import ALL, pack_arguments
 from flame_remote._wire.packing import NUMBERS, Packed
 from flame_remote.engine import Engine
 from flame_remote.exceptions import SessionEndedError
 
-from .policy import Policy
 from .source import Source, export
 
 _are_numbers = NUMBERS.issuperset
@@ -42,11 +41,6 @@ class Service:
         self._new_id = engine.new_id
         self._current_task = engine.current_task
         self._engine_submit = engine.submit
-
-    @property
-    def policy(self) -> Policy:
-        """How many instances serve the target."""
-        return Policy.of(self.target.kind)
 
     def submit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ObjectRef[Any]:
         """Hand one call to the engine. Returns at once, with the ref of what it will return.
@@ -98,14 +92,21 @@ class FunctionService(Service):
 
     __slots__ = ()
 
-    def __init__(self, engine: Engine, source: Source, options: TaskOptions) -> None:
-        """Export the function.
+    def __init__(
+        self,
+        engine: Engine,
+        source: Source,
+        options: TaskOptions,
+        policy: ServicePolicy | None = None,
+    ) -> None:
+        """Export the function; `policy` is that of a Runner.
 
         Raises:
             SerializationError: the function uses something that cannot travel.
             UnschedulableError: the engine can never meet the options.
         """
-        target = _exported(engine, source, options, TargetKind.FUNCTION, 1)
+        code = export(source.value)
+        target = target_of(engine, source.name, code, options, TargetKind.FUNCTION, 1, policy)
         super().__init__(engine, target, source.signature)
 
 
@@ -122,7 +123,8 @@ class ActorService(Service):
             UnschedulableError: the engine can never meet the options.
         """
         concurrency = options.max_concurrency or 1
-        target = _exported(engine, source, options, TargetKind.ACTOR, concurrency)
+        code = export(source.value)
+        target = target_of(engine, source.name, code, options, TargetKind.ACTOR, concurrency)
         super().__init__(engine, target, source.signature)
 
 
@@ -152,21 +154,30 @@ class MethodService(Service):
         return self._submit_packed(args, kwargs, actor)
 
 
-def _exported(
+def target_of(
     engine: Engine,
-    source: Source,
+    name: str,
+    exported: tuple[bytes, Sequence[ObjectRef[Any]]],
     options: TaskOptions | ActorOptions,
     kind: TargetKind,
     max_concurrency: int,
+    policy: ServicePolicy | None = None,
 ) -> Target:
-    name = options.name or source.name
+    """Make a target of exported code and the refs inside it.
+
+    Raises:
+        UnschedulableError: the engine can never meet the options.
+        SessionEndedError: a ref in the code is of another session.
+    """
+    name = options.name or name
+    code, refs = exported
     engine.check_demand(name, options.amounts())
-    code, refs = export(source.value)
     for ref in refs:
         if ref._engine is not engine:
             raise SessionEndedError(f"a ref that {name} closes over")
+    more = () if policy is None else (repr(policy),)
     return Target(
-        id=_target_id(code, kind.value, name, repr(options)),
+        id=_target_id(code, kind.value, name, repr(options), *more),
         kind=kind,
         name=name,
         code=code,
@@ -174,6 +185,7 @@ def _exported(
         max_retries=options.max_retries,
         max_concurrency=max_concurrency,
         refs=tuple(refs),
+        policy=policy,
     )
 
 

@@ -10,16 +10,19 @@ to take the wrapping off again.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pickle
 import sys
 import types
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from flame_remote._refs import ObjectRef
 from flame_remote._signature import CallSignature
+from flame_remote._wire import own_modules
 from flame_remote._wire.packing import pack
 
 _UNWRAPPED: Final = "__wrapped__"  # where the decorator keeps what it was given
@@ -42,7 +45,8 @@ class Source:
 
     @classmethod
     def of(cls, value: Callable[..., Any]) -> Source:
-        """Look at a function or class."""
+        """Look at a function or class. Raises TypeError for a generator function."""
+        _require_one_value(value)
         return cls(value, name_of(value), CallSignature.of(value))
 
 
@@ -50,6 +54,16 @@ def name_of(value: Callable[..., Any]) -> str:
     """Return the name of a function or class for messages; the type's, where it has none itself."""
     name = getattr(value, "__name__", None)
     return name if isinstance(name, str) else type(value).__name__
+
+
+def _require_one_value(value: Callable[..., Any]) -> None:
+    """Check that calls return one value each: results that come one by one cannot be had yet."""
+    code = getattr(value, "__code__", None)
+    if code is not None and code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+        raise TypeError(
+            f"{name_of(value)} is a generator function, which cannot run remotely: "
+            "let it return a list, or call it inside a remote function"
+        )
 
 
 # --- by name --------------------------------------------------------------------------------------
@@ -78,6 +92,8 @@ def by_name(value: object) -> ByName | None:
     qualname = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     # `__main__` is another module in the worker.
     if not isinstance(module_name, str) or module_name in ("__main__", "__mp_main__"):
+        return None
+    if own_modules.travels_by_value(module_name):
         return None
     module = sys.modules.get(module_name)
     if module is None or getattr(module, "__spec__", None) is None:
@@ -139,11 +155,30 @@ def export(value: Callable[..., Any]) -> tuple[bytes, Sequence[ObjectRef[Any]]]:
     if _is_code(value) and (code := _code_of.get(value)) is not None:
         return code, ()
     what = "class" if isinstance(value, type) else "function"
-    packed = pack(value, lambda: f"the {what} {name_of(value)}")
+    return _export_by_value(value, f"the {what} {name_of(value)}", reusable=True)
+
+
+def export_maker(value: Any, what: str, *, is_code: bool) -> tuple[bytes, Sequence[ObjectRef[Any]]]:
+    """Return the pickle of a function that makes a fresh copy of `value`, and the refs inside.
+
+    `what` names the value in an error. `is_code` says that it is a function or class.
+
+    Raises:
+        SerializationError: it holds something that cannot travel; says what and where.
+    """
+    code, refs = export(value) if is_code else _export_by_value(value, what, reusable=False)
+    return pickle.dumps(partial(pickle.loads, code), 5), refs
+
+
+def _export_by_value(
+    value: Any, what: str, *, reusable: bool
+) -> tuple[bytes, Sequence[ObjectRef[Any]]]:
+    packed = pack(value, lambda: what)
     # Code is one string of bytes: large arrays that it closes over go inside. As bytearrays, which
     # load as writable memory of their own.
     buffers = [bytearray(buffer.raw()) for buffer in packed.buffers]
-    return pickle.dumps(_ByValue(packed.data, buffers, not packed.refs), 5), packed.refs
+    by_value = _ByValue(packed.data, buffers, reusable and not packed.refs)
+    return pickle.dumps(by_value, 5), packed.refs
 
 
 @dataclass(frozen=True, slots=True)

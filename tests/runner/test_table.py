@@ -1,4 +1,4 @@
-"""Runner: owns the services of one application."""
+"""The services of one engine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 import flame_remote as flame
 from flame_remote import _current
 from flame_remote._options import ActorOptions, TaskOptions
-from flame_remote.runner import ActorService, FunctionService, Policy, Runner
+from flame_remote.runner.service import ActorService, FunctionService
 from flame_remote.runner.source import Source
+from flame_remote.runner.table import ServiceTable
 
 
 class Counter:
@@ -20,40 +21,38 @@ class Counter:
 
 
 @pytest.fixture
-def runner() -> Iterator[Runner]:
+def table() -> Iterator[ServiceTable]:
     flame.init("inline")
     assert _current.engine is not None
-    yield Runner("test", _current.engine)
+    yield ServiceTable(_current.engine)
     flame.shutdown()
 
 
-def test_the_kind_of_target_decides_the_kind_of_service(runner: Runner) -> None:
-    function = runner.service(Source.of(len), TaskOptions())
+def test_the_kind_of_target_decides_the_kind_of_service(table: ServiceTable) -> None:
+    function = table.service(Source.of(len), TaskOptions())
     assert isinstance(function, FunctionService)
-    assert function.policy == Policy(True, 0, None)
-    actor = runner.service(Source.of(Counter), ActorOptions())
+    actor = table.service(Source.of(Counter), ActorOptions())
     assert isinstance(actor, ActorService)
-    assert actor.policy == Policy(False, 1, 1)
 
 
-def test_a_closed_runner_makes_no_more_services(runner: Runner) -> None:
-    runner.close()
-    runner.close()
+def test_a_closed_table_makes_no_more_services(table: ServiceTable) -> None:
+    table.close()
+    table.close()
     with pytest.raises(flame.EngineClosedError):
-        runner.service(Source.of(len), TaskOptions())
+        table.service(Source.of(len), TaskOptions())
 
 
-def test_a_service_leaves_with_its_target(runner: Runner) -> None:
+def test_a_service_leaves_with_its_target(table: ServiceTable) -> None:
     source = Source.of(lambda: 1)
-    service = weakref.ref(runner.service(source, TaskOptions()))
+    service = weakref.ref(table.service(source, TaskOptions()))
     assert service() is not None
     del source
     gc.collect()
     assert service() is None
 
 
-def test_a_target_that_cannot_be_exported_is_tried_anew(runner: Runner) -> None:
+def test_a_target_that_cannot_be_exported_is_tried_anew(table: ServiceTable) -> None:
     source = Source.of(len)
     with pytest.raises(flame.UnschedulableError):
-        runner.service(source, TaskOptions(num_cpus=1_000_000))
-    assert runner.service(source, TaskOptions()).target.name == "len"
+        table.service(source, TaskOptions(num_cpus=1_000_000))
+    assert table.service(source, TaskOptions()).target.name == "len"
