@@ -41,6 +41,8 @@ SITE = VENV / f"lib/python{VERSION}{sys.abiflags.strip('d')}/site-packages"
 ALL = ["run", "flame", "test", "lint"]
 LISTS = {"demo": ["run", "demo"], "test": ALL, "lint": ALL}
 
+WHOLE_SUITE = ["-n", "2", "--dist", "loadfile"]
+
 INSTALL = {
     "uv": ["uv", "pip", "install", "--python", PYTHON],
     "pip": [PYTHON, "-m", "pip", "install", "--progress-bar", "off"],
@@ -238,7 +240,8 @@ def main(arguments: list[str]) -> int:
     command = [PYTHON, str(ROOT / "examples" / "demo.py"), *rest]
     if job == "test":
         os.chdir(ROOT)
-        command = [PYTHON, "-m", "pytest", *rest]
+        # The whole suite in two processes: most of its time is spent waiting for others.
+        command = [PYTHON, "-m", "pytest", *(rest or WHOLE_SUITE)]
     os.execve(PYTHON, command, env)  # signals, output and exit status are the job's own
 
 
