@@ -212,12 +212,13 @@ def _places_done(refs: list[ObjectRef[T]], most: int) -> list[int]:
     return places
 
 
-def cancel(ref: ObjectRef[Any], *, force: bool = False) -> bool:
+def cancel(ref: ObjectRef[Any], *, force: bool = False, recursive: bool = True) -> bool:
     """Cancel the task of a ref. Getting it then raises TaskCancelledError.
 
     Args:
         ref: what `.remote()` returned.
         force: end the process that runs the task, instead of raising KeyboardInterrupt in it.
+        recursive: cancel the calls that the task has started, too, and what those have.
 
     Returns:
         False if the task had ended already.
@@ -228,7 +229,7 @@ def cancel(ref: ObjectRef[Any], *, force: bool = False) -> bool:
     """
     (ref,) = checked_refs([ref], "cancel")
     require_usable(ref._engine, "an ObjectRef")
-    return ref._engine.cancel(ref, force)
+    return ref._engine.cancel(ref, force, recursive)
 
 
 def kill(actor: object) -> None:

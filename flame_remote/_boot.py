@@ -11,11 +11,17 @@ def create_engine(config: Config) -> Engine:
 
     Raises:
         WorkerStartError: worker processes cannot be started.
+        ConnectError: there is no cluster at the address.
+        ClusterError: the cluster cannot be used.
     """
     if config.engine == "inline":
         from flame_remote._inline.engine import InlineEngine
 
         return InlineEngine(config)
+    if config.engine == "flame":
+        from flame_remote._flame.start import start_engine
+
+        return start_engine(config.endpoint)
     # The spawner takes longest to get ready: the rest happens meanwhile.
     from flame_remote._local.spawning import SpawnerHandle
 

@@ -1,6 +1,8 @@
 """What `init()` and the environment say about the engine; an argument wins over the environment.
 
-Environment: FLAME_ENGINE and FLAME_NUM_CPUS, which mean what `engine` and `num_cpus` mean.
+Environment: FLAME_ENGINE and FLAME_NUM_CPUS, which mean what `engine` and `num_cpus` mean. Without
+them FLAME_ENDPOINT asks for the cluster there. How a cluster is reached, once it is asked for, is
+for `core.context` to say.
 """
 
 from __future__ import annotations
@@ -14,7 +16,14 @@ from typing import Final
 from flame_remote._options import amount, nearest, resource_amounts, whole_number
 from flame_remote.exceptions import InvalidOptionError
 
-ENGINES: Final = {"embedded": "embedded", "local": "embedded", "inline": "inline"}
+ENGINES: Final = {
+    "embedded": "embedded",
+    "local": "embedded",
+    "inline": "inline",
+    "flame": "flame",
+}
+# What a cluster's address may begin with, and what its endpoint then begins with.
+_CLUSTERS: Final = {"flame": "http", "flames": "https"}
 _STORE_SHARE: Final = 0.3  # the rest is for the user's own values, in the driver and the workers
 
 
@@ -22,8 +31,10 @@ _STORE_SHARE: Final = 0.3  # the rest is for the user's own values, in the drive
 class Config:
     """What an engine is started with.
 
-    `engine` is "embedded" or "inline". `resources` are the user's own resources by name.
-    `store_bytes` is how much memory stored values may take.
+    `engine` is "embedded", "inline" or "flame". `endpoint` is that of a cluster, None for what the
+    environment and ~/.flame/flame.yaml say. `resources` are the user's own resources by name.
+    `store_bytes` is how much memory stored values may take. `timeline` is whether to note when
+    calls run.
     """
 
     engine: str
@@ -31,6 +42,8 @@ class Config:
     num_gpus: float
     store_bytes: int
     resources: Mapping[str, float] = field(default_factory=dict)
+    endpoint: str | None = None
+    timeline: bool = False
 
     def amounts(self) -> dict[str, float]:
         """Return all resources by name, as `Engine.resources` gives them."""
@@ -45,6 +58,7 @@ def load_config(
     num_gpus: float | None = None,
     resources: Mapping[str, float] | None = None,
     store_bytes: int | None = None,
+    timeline: bool | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Config:
     """Settle every setting: the argument, else the environment, else the default.
@@ -54,12 +68,14 @@ def load_config(
         TypeError: a setting is of the wrong type.
     """
     if engine is None:
-        engine = environment.get("FLAME_ENGINE") or "embedded"
+        default = "flame" if environment.get("FLAME_ENDPOINT") else "embedded"
+        engine = environment.get("FLAME_ENGINE") or default
     if num_cpus is None:
         given = environment.get("FLAME_NUM_CPUS")
         num_cpus = _parsed_cpus(given) if given else usable_cpus()
+    name, endpoint = _engine_named(engine)
     return Config(
-        engine=_engine_name(engine),
+        engine=name,
         num_cpus=whole_number("num_cpus", num_cpus, at_least=1),
         num_gpus=amount("num_gpus", usable_gpus() if num_gpus is None else num_gpus),
         store_bytes=whole_number(
@@ -68,22 +84,35 @@ def load_config(
             at_least=1,
         ),
         resources=dict(resource_amounts(resources or {})),
+        endpoint=endpoint,
+        timeline=_timeline_wanted(timeline, environment),
     )
 
 
-def _engine_name(name: object) -> str:
+def _engine_named(name: object) -> tuple[str, str | None]:
+    """Return the engine that is asked for, and the endpoint of a cluster if its address is."""
     if not isinstance(name, str):
         raise TypeError(f"engine must be a name, e.g. 'inline', not {type(name).__name__}")
-    try:
-        return ENGINES[name]
-    except KeyError:
-        pass
+    if name in ENGINES:
+        return ENGINES[name], None
     possible = "possible engines: " + ", ".join(repr(engine) for engine in ENGINES)
-    if "://" in name:
+    scheme, mark, place = name.partition("://")
+    if mark:
+        if scheme in _CLUSTERS and place:
+            return "flame", f"{_CLUSTERS[scheme]}://{place}"
         raise InvalidOptionError(
-            f"cannot connect to {name!r}: engines run on this machine only so far; {possible}"
+            f"cannot connect to {name!r}: the address of a Flame cluster is 'flame://host:port', "
+            f"or 'flames://host:port' with TLS; {possible}"
         )
     raise InvalidOptionError(f"there is no engine {name!r}{nearest(name, ENGINES)}; {possible}")
+
+
+def _timeline_wanted(given: object, environment: Mapping[str, str]) -> bool:
+    if given is None:
+        return environment.get("FLAME_TIMELINE", "") not in ("", "0")
+    if not isinstance(given, bool):
+        raise TypeError(f"timeline must be True or False, not {type(given).__name__} ({given!r})")
+    return given
 
 
 def _parsed_cpus(text: str) -> int:

@@ -25,7 +25,7 @@ from flame_remote.runner.source import Source
 T = TypeVar("T")
 
 
-class _Initializer:
+class Initializer:
     """What has to run once in each worker before the first call of an executor."""
 
     def __init__(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
@@ -37,10 +37,12 @@ class _Initializer:
 _initialized: dict[bytes, BaseException | None] = {}  # in a worker: key -> how it ended
 
 
-def _call_initialized(
-    initializer: _Initializer, function: Callable[..., Any], args: Any, kwargs: Any
-) -> Any:
-    """Run in a worker: the initializer if it has not run here, then the call."""
+def initialize(initializer: Initializer) -> None:
+    """Run the initializer if it has not run in this worker.
+
+    Raises:
+        BrokenProcessPool: it failed here, now or before.
+    """
     if initializer.key not in _initialized:
         try:
             initializer.function(*initializer.args)
@@ -51,6 +53,13 @@ def _call_initialized(
     failure = _initialized[initializer.key]
     if failure is not None:
         raise BrokenProcessPool(f"the initializer failed in a worker: {failure!r}") from failure
+
+
+def _call_initialized(
+    initializer: Initializer, function: Callable[..., Any], args: Any, kwargs: Any
+) -> Any:
+    """Run in a worker: the initializer if it has not run here, then the call."""
+    initialize(initializer)
     return function(*args, **kwargs)
 
 
@@ -119,7 +128,7 @@ class Executor(concurrent.futures.Executor):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._max_workers = max_workers
-        self._initializer = initializer and _Initializer(initializer, tuple(initargs))
+        self._initializer = initializer and Initializer(initializer, tuple(initargs))
         self._max_retries = max_retries
         self._changed = threading.Condition()
         # Guarded by self._changed.

@@ -23,6 +23,7 @@ class TaskOptionsDict(TypedDict, total=False):
     resources: Mapping[str, float]
     max_retries: int
     name: str
+    num_returns: int
 
 
 class ActorOptionsDict(TypedDict, total=False):
@@ -40,6 +41,7 @@ class MethodOptionsDict(TypedDict, total=False):
     """The options of a call on an actor, for type checkers."""
 
     name: str
+    num_returns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class TaskOptions:
 
     `num_cpus`, `num_gpus` and `resources` are taken while a call runs. `max_retries` is how often
     a call is started again when its process dies, -1 for as often as it takes. `name` stands for
-    the function in messages.
+    the function in messages. `num_returns` is how many refs a call returns: 1 for the value as it
+    is, more for the values in a tuple, list or iterator, none for 0.
     """
 
     num_cpus: float = 1
@@ -56,6 +59,7 @@ class TaskOptions:
     resources: tuple[tuple[str, float], ...] = ()
     max_retries: int = 3
     name: str = ""
+    num_returns: int = 1
 
     def amounts(self) -> dict[str, float]:
         """Return what a call takes while it runs, by the names that engines use."""
@@ -86,9 +90,13 @@ class ActorOptions:
 
 @dataclass(frozen=True, slots=True)
 class MethodOptions:
-    """The options of a call on an actor; `name` stands for the method in messages."""
+    """The options of a call on an actor.
+
+    `name` stands for the method in messages; `num_returns` is as in TaskOptions.
+    """
 
     name: str = ""
+    num_returns: int = 1
 
 
 def demand_of(options: TaskOptions | ActorOptions) -> Demand:
@@ -157,6 +165,10 @@ def _retries(name: str, value: object) -> int:
     return whole_number(name, value, at_least=-1)
 
 
+def _return_count(name: str, value: object) -> int:
+    return whole_number(name, value, at_least=0)
+
+
 def _concurrency(name: str, value: object) -> int:
     return whole_number(name, value, at_least=1)
 
@@ -180,4 +192,5 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "max_retries": _retries,
     "max_concurrency": _concurrency,
     "name": _name,
+    "num_returns": _return_count,
 }

@@ -105,9 +105,9 @@ class ObjectRef(Generic[T_co]):
             return error
         return None
 
-    def cancel(self, *, force: bool = False) -> bool:
+    def cancel(self, *, force: bool = False, recursive: bool = True) -> bool:
         """Ask for the task to be cancelled; see `flame_remote.cancel`."""
-        return self._engine.cancel(self, force)
+        return self._engine.cancel(self, force, recursive)
 
     def add_done_callback(self, callback: Callable[[ObjectRef[T_co]], object]) -> None:
         """Call `callback(ref)` once the value or an error is there; at once if it is already.

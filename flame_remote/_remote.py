@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flame_remote import _current
@@ -216,9 +217,12 @@ class RemoteFunction(Generic[P, R_co]):
             chunk = Chunk(source.value, source.name, by_name(source.value))
             self._chunk = Source(chunk, source.name, None)
         engine = ensure_engine()
+        options = self._options
+        if options.num_returns != 1:
+            options = replace(options, num_returns=1)  # one result for each item
         return MapResults(
-            service_of(engine, self._chunk, self._options),
-            service_of(engine, source, self._options),
+            service_of(engine, self._chunk, options),
+            service_of(engine, source, options),
             rows,
             star=star,
             ordered=ordered,

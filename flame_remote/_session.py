@@ -31,6 +31,7 @@ _INIT_OPTIONS: Final = (
     "num_gpus",
     "resources",
     "store_bytes",
+    "timeline",
     "ignore_reinit_error",
 )
 
@@ -83,6 +84,7 @@ def init(
     num_gpus: float | None = None,
     resources: Mapping[str, float] | None = None,
     store_bytes: int | None = None,
+    timeline: bool | None = None,
     ignore_reinit_error: bool = False,
     **unknown: Never,
 ) -> Session:
@@ -96,6 +98,7 @@ def init(
         num_gpus: how many GPUs tasks may take in all.
         resources: amounts of resources of your own, e.g. `{"license": 2}`.
         store_bytes: how much memory stored values may take; default 30 % of what is available.
+        timeline: note when calls run, for `flame.timeline`; default FLAME_TIMELINE, else not.
         ignore_reinit_error: return the running session instead of raising.
 
     Returns:
@@ -129,6 +132,7 @@ def init(
                 num_gpus=num_gpus,
                 resources=resources,
                 store_bytes=store_bytes,
+                timeline=timeline,
             )
         )
 

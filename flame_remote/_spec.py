@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -82,6 +83,18 @@ class Target:
     method: str = ""
     refs: tuple[ObjectRef[Any], ...] = field(default=())
     policy: ServicePolicy | None = None
+    # As Engine.target_events: what tells the engine how long the code is needed.
+    events: deque[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.events is not None:
+            self.events.append(-self.id)
+
+    def __del__(self) -> None:
+        # Runs at any moment in any thread, even inside the engine: append, and nothing else.
+        events = getattr(self, "events", None)
+        if events is not None:
+            events.append(self.id)
 
 
 @dataclass(slots=True, eq=False)
@@ -93,6 +106,8 @@ class TaskSpec:
     keyword) with the object that belongs there; the place "*" stands for all arguments.
     `nested` are refs inside the arguments that stay refs. `parent` is the task that made the
     call, 0 outside any task. `actor` is the instance that a method is called on, else 0.
+    `returns` are the objects that the value is taken apart into; None if it is one, as it is, whose
+    id is the task's.
     """
 
     id: TaskId
@@ -102,3 +117,4 @@ class TaskSpec:
     nested: tuple[ObjectId, ...] = ()
     actor: ActorId = 0
     parent: TaskId = 0
+    returns: tuple[ObjectId, ...] | None = None

@@ -12,11 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flame_remote._deadline import Deadline
+from flame_remote._facts import CallFacts, Snapshot
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._refs import ObjectRef
 from flame_remote._spec import Target, TaskSpec
+from flame_remote.exceptions import EngineError
+from flame_remote.exceptions import InvalidOptionError
 
 if TYPE_CHECKING:
+    from flame_remote._engine_scope import EngineScope
+    from flame_remote._timeline import Timeline
     from flame_remote._wire.packing import Packed
     from flame_remote.core.context import FlameContext
 
@@ -29,6 +34,9 @@ class Engine(ABC):
     # Changes of counts: `id` for a ref that died, `-id` for one that was born by unpickling.
     # Any thread appends, finalisers too; the engine takes from the left.
     ref_events: deque[int]
+    # Targets with code that were made for this engine: `-id` for a new one, `id` for one that died.
+    # As `ref_events`; None where code is kept until the engine ends.
+    target_events: deque[int] | None = None
     # The cluster that the engine runs on; constant. None where code need not be shipped.
     cluster: FlameContext | None = None
 
@@ -39,6 +47,10 @@ class Engine(ABC):
     @abstractmethod
     def current_task(self) -> TaskId:
         """Return the task that the calling code runs in, 0 outside any task."""
+
+    def current_parent(self) -> TaskId:
+        """Return what a call made here belongs to: a scope, else a task, else 0."""
+        return self.current_task()
 
     @abstractmethod
     def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
@@ -51,6 +63,16 @@ class Engine(ABC):
         For an actor's construction the ref stands for the instance: while it, or a copy, lives,
         the actor lives. Raises EngineClosedError.
         """
+
+    def submit_several(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
+        """As `submit`, of a call whose value is taken apart: return the refs of `spec.returns`.
+
+        Raises InvalidOptionError on an engine that cannot.
+        """
+        raise InvalidOptionError(
+            f"{spec.target.name}: num_returns must be 1 here: this engine keeps what a call returns"
+            " as one object"
+        )
 
     @abstractmethod
     def put(self, packed: Packed) -> ObjectRef[Any]:
@@ -88,8 +110,10 @@ class Engine(ABC):
         """Call `callback(ref)` when the object's task has ended. Does not block."""
 
     @abstractmethod
-    def cancel(self, ref: ObjectRef[Any], force: bool) -> bool:
+    def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool = True) -> bool:
         """Cancel the task of `ref`; return False if it has already ended.
+
+        With `recursive` also what it has started, and will start before it ends.
 
         A task that has not started never starts; one that runs gets KeyboardInterrupt, or with
         `force` loses its process.
@@ -105,6 +129,46 @@ class Engine(ABC):
     def has_died(self, actor: ActorId) -> bool:
         """Say whether an actor is known to be dead for good. Does not block."""
         return False
+
+    # --- knowing ---
+
+    def open_scope(self, deadline: float | None, *, stops: bool) -> EngineScope:
+        """Begin a scope inside the one that the calling code is in.
+
+        `deadline` is a moment of time.monotonic(), to be told to its calls. With `stops` the
+        failure of a call that is started directly in it cancels the others.
+        """
+        raise EngineError("scopes need an engine on this machine: a cluster does not tell who "
+                          "started what")  # fmt: skip
+
+    def explain(self, ref: ObjectRef[Any]) -> str:
+        """Say in a sentence why the object is not there yet, or what is there instead."""
+        if self.is_done(ref):
+            return f"{self.describe(ref)}: it is there"
+        return f"{self.describe(ref)}; this engine does not tell what it waits for"
+
+    def snapshot(self) -> Snapshot:
+        """Return what there is at this moment. Raises EngineError where that is not known."""
+        raise EngineError("flame.state needs an engine on this machine; for what is on a cluster "
+                          "see flame_remote.core and flmctl")  # fmt: skip
+
+    def call_facts(self) -> CallFacts:
+        """Return what is known of the call that the calling code runs in. May block."""
+        return CallFacts()
+
+    def is_cancelled(self) -> bool:
+        """Say whether the call that the calling code runs in is cancelled. Does not block long."""
+        return False
+
+    def timeline(self) -> Timeline:
+        """Return when calls ran. Raises EngineError where that was not noted."""
+        raise EngineError("nothing was noted for a timeline: start with flame.init(timeline=True), "
+                          "or set FLAME_TIMELINE=1, on an engine of this machine")  # fmt: skip
+
+    def save_failed_calls(self, folder: str | None) -> None:
+        """Write calls that fail from now on into a folder, or no longer. Raises EngineError."""
+        raise EngineError("save_failed_calls() needs an engine on this machine, and is for the "
+                          "main program")  # fmt: skip
 
     # --- services of a Runner ---
 

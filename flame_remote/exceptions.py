@@ -98,6 +98,25 @@ class TaskError(FlameError):
     pid: int = 0
 
 
+class ReturnCountError(FlameError, ValueError):
+    """The function returned another number of values than its `num_returns` says.
+
+    `wanted` is that number, `came` says in words what was returned.
+    """
+
+    def __init__(self, name: str, wanted: int, came: str) -> None:
+        super().__init__(name, wanted, came)
+        self.name = name
+        self.wanted = wanted
+        self.came = came
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}() returned {self.came}, but num_returns={self.wanted} asks for a tuple, "
+            f"list or iterator of exactly {self.wanted}"
+        )
+
+
 class TaskCancelledError(FlameError):
     """The task was cancelled before it finished, or depends on one that was."""
 
@@ -257,6 +276,34 @@ class SpillError(ObjectError):
         return (
             f"cannot spill to {self.path}: {os.strerror(self.errno)} ({self.free_bytes} bytes free)"
         )
+
+
+# --- Knowing and scopes ---------------------------------------------------------------------
+
+
+class DeadlineExceededError(FlameError, TimeoutError):
+    """The deadline of a scope has passed, and the `cancelled` calls in it were cancelled."""
+
+    def __init__(self, seconds: float, cancelled: int) -> None:
+        super().__init__(seconds, cancelled)
+        self.seconds = seconds
+        self.cancelled = cancelled
+
+    def __str__(self) -> str:
+        calls = "1 call was" if self.cancelled == 1 else f"{self.cancelled} calls were"
+        return f"the scope's deadline of {self.seconds} s has passed: {calls} cancelled"
+
+
+class ReplayError(FlameError):
+    """A saved call cannot be made again; `reason` says why."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be replayed: {self.reason}"
 
 
 # --- The engine -----------------------------------------------------------------------------

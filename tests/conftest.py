@@ -15,7 +15,7 @@ from typing import Final
 import psutil
 import pytest
 
-pytest_plugins = ["tests.flamepy_env", "tests.caches"]
+pytest_plugins = ["tests.clusters", "tests.flamepy_env", "tests.caches"]
 
 # What ends by itself (a reader thread, a child that is being reaped) has this long to do so.
 PATIENCE_SECONDS: Final = 10.0

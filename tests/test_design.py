@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import pytest
 
-from flame_remote._local import channel, spawner, stored_value
+from flame_remote._local import channel, progress, spawner, stored_value
 from flame_remote._local.arena import SEGMENT_SHIFT
 from flame_remote._local.messages import HEADER, MESSAGES, Recall, encode
 from flame_remote._local.objects import StoredObject
 from flame_remote._outcome import Kind
-from flame_remote._scheduling import pace, scheduler
+from flame_remote._scheduling import fleet, helping, pace, placement
 from flame_remote._scheduling.states import ACTOR_TRANSITIONS, TASK_TRANSITIONS
 from flame_remote._wire import packing
 
@@ -89,15 +89,15 @@ def test_names_in_the_straight_line_are_in_the_files_beside_them() -> None:
 def test_numbers_in_the_design_are_those_of_the_code() -> None:
     for text in (
         f"`BUDGET_SECONDS` ({pace.BUDGET_SECONDS * 1000:g} ms), at most {pace.MAX_WINDOW}",
-        f"nothing for {scheduler.STALL_SECONDS * 1000:g} ms (`STALL_SECONDS`)",
-        f"up to {scheduler.MAX_HELP_DEPTH} deep",
-        f"{scheduler.MAX_FRACTIONAL_WORKERS} where tasks ask for less than a CPU",
+        f"nothing for {placement.STALL_SECONDS * 1000:g} ms (`STALL_SECONDS`)",
+        f"up to {helping.MAX_HELP_DEPTH} deep",
+        f"{fleet.MAX_FRACTIONAL_WORKERS} where tasks ask for less than a CPU",
         f"Up to {packing.INLINE_LIMIT_BYTES // 1024} KiB ride in messages",
-        f"{spawner.PROGRESS_SLOTS} words for progress",
+        f"At most {progress.PROGRESS_BYTES // 8} workers at a time",
         f"marker `{spawner.MARKER}`",
     ):
         assert text in " ".join(DESIGN.split()), text
-    assert scheduler.START_ATTEMPTS == 3  # "Three workers lost in a row"
+    assert fleet.START_ATTEMPTS == 3  # "Three workers lost in a row"
 
 
 def test_messages_are_those_of_the_code() -> None:
@@ -145,5 +145,5 @@ def test_lines_of_the_spawner_are_those_of_the_code() -> None:
             assert f'"{field}"' in source, field
     assert in_page["do"] == set(re.findall(r'"do": "(\w+)"', source))
     assert in_page["is"] == set(re.findall(r'"is": "(\w+)"', source))
-    assert f"{spawner.PROGRESS_BYTES} bytes" in FORMATS
-    assert f"% {spawner.PROGRESS_SLOTS}`" in FORMATS
+    assert f"{progress.PROGRESS_BYTES} bytes" in FORMATS
+    assert f"{progress.PROGRESS_BYTES // 8} times u64" in FORMATS

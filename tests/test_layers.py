@@ -13,7 +13,7 @@ PACKAGE: Final = Path(__file__).parent.parent / "flame_remote"
 
 # From the bottom. A name is a module or a whole sub-package.
 LAYERS: Final = [
-    ["exceptions", "_spec", "_refs", "_ids", "_deadline", "_outcome", "_proto"],
+    ["exceptions", "_spec", "_refs", "_ids", "_deadline", "_outcome", "_exit", "_proto"],
     [
         "engine",
         "_wire",
@@ -24,13 +24,14 @@ LAYERS: Final = [
         "_proxy",
         "_given_refs",
         "_own_frames",
+        "_actor_facts",
     ],
     ["_scheduling", "_execute", "core"],
     ["_inline", "_local", "_flame"],
     ["_boot"],
     ["runner"],
-    ["_api", "_session", "_registry"],
-    ["_remote", "_actor", "_actor_facts", "_handle", "_typed_actor"],
+    ["_api", "_as_completed", "_session", "_registry"],
+    ["_remote", "_map", "_actor", "_handle", "_typed_actor", "_actor_pool", "_queue", "_executor"],
     ["__init__", "testing", "_server", "_dashboard"],
     ["_cli", "__main__"],
 ]

@@ -119,6 +119,14 @@ def encode_error(error: FlameError) -> bytes:
     return encode_failure(error, "", 0, 0)
 
 
+def one_line(data: bytes) -> str:
+    """Return the error's type and the first line of its message."""
+    error = Failure.load(data).chain[0]
+    message = error.message.partition("\n")[0]
+    name = error.type_name.removeprefix("builtins.")
+    return shorten(f"{name}: {message}" if message else name, 300)
+
+
 def add_needed_by(data: bytes, function_name: str) -> bytes:
     """Return the error with a remark that `function_name` could not run because of it."""
     failure = Failure.load(data)
@@ -224,17 +232,18 @@ def _append(names: tuple[str, ...], name: str) -> tuple[str, ...]:
 # --- where the result is asked for --------------------------------------------------------------
 
 
-def rebuild_error(data: bytes) -> BaseException:
-    """Return a new exception that shows what happened. Never raises.
+def rebuild_error(data: bytes, *, runs_user_code: bool = True) -> BaseException:
+    """Return a new exception that shows what happened. Raises nothing but KeyboardInterrupt.
 
     An error of user code becomes an instance of TaskError and, where that can be, of its own
-    type; its traceback consists of the frames of the worker.
+    type; its traceback consists of the frames of the worker. Without `runs_user_code` it is no more
+    than a TaskError.
     """
     failure = Failure.load(data)
+    if not runs_user_code:
+        failure.chain = tuple(replace(link, pickled=None) for link in failure.chain)
     error, *earlier = failure.chain
-    original: BaseException | None = None
-    with suppress(Exception, SystemExit):  # its class is not known here, or its code fails here
-        original = load_exception(error.pickled) if error.pickled else None
+    original = _load(error)
     notes = _notes_of(failure)
     if failure.function_name or original is None:
         rebuilt = _task_error(failure, original, notes, data)
@@ -292,15 +301,20 @@ def _notes_of(failure: Failure) -> tuple[str, ...]:
 def _attach(error: BaseException, chain: list[Link]) -> None:
     """Rebuild what led to `error` and hang it there."""
     for link in chain:
-        earlier: BaseException | None = None
-        with suppress(Exception, SystemExit):
-            earlier = load_exception(link.pickled) if link.pickled else None
-        earlier = (_stand_in(link) if earlier is None else earlier).with_traceback(
-            _build(link.frames)
-        )
+        earlier = (_load(link) or _stand_in(link)).with_traceback(_build(link.frames))
         name = "__cause__" if link.relation == "cause" else "__context__"
         object.__setattr__(error, name, earlier)
         error = earlier
+
+
+def _load(link: Link) -> BaseException | None:
+    """Rebuild an exception; None if its class is not known here, or its code fails here."""
+    try:
+        return load_exception(link.pickled) if link.pickled else None
+    except KeyboardInterrupt:  # Ctrl-C, as far as anybody can tell
+        raise
+    except BaseException:
+        return None
 
 
 def _build(frames: tuple[tuple[Any, ...], ...]) -> TracebackType | None:

@@ -133,6 +133,11 @@ class InlineEngine(Engine):
         doomed.move_out()
         self._run_what_can_start()
 
+    def has_died(self, actor: ActorId) -> bool:
+        with self._lock:
+            known = self._actors.get(actor)
+            return known is not None and bool(known.how_it_died or known.failure)
+
     # --- objects ---
 
     def put(self, packed: Packed) -> ObjectRef[Any]:

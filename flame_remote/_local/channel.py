@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from .messages import HEADER, Message, decode, encode
+from .limits import out_of_files
+from .messages import HEADER, Message, NotAMessage, decode, encode
 
 _BUFFER_BYTES: Final = 256 * 1024
 _MAX_DESCRIPTORS: Final = 64  # in one receive; the kernel's own limit is 253
@@ -29,15 +30,18 @@ class Receiver:
         """Take in what is there; return the messages completed by it, None at the end of stream.
 
         Blocks if the socket does and `flags` do not say MSG_DONTWAIT; then raises BlockingIOError.
-        Raises ValueError for bytes that are no message. The stream may end within a frame, if who
-        wrote it was killed; that frame does not count.
+        Raises NotAMessage for bytes that are none, and OSError (EMFILE) if descriptors that came
+        along are lost. The stream may end within a frame, if who wrote it was killed; that frame
+        does not count.
         """
-        size, ancillary, _, _ = self._connection.recvmsg_into(
+        size, ancillary, state, _ = self._connection.recvmsg_into(
             [self._buffer], _ANCILLARY_BYTES, flags | socket.MSG_CMSG_CLOEXEC
         )
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 self._take_descriptors(data)
+        if state & socket.MSG_CTRUNC:
+            raise out_of_files()
         if not size:
             return None
         if self._partial:
@@ -85,12 +89,12 @@ class Receiver:
 def _body_length(data: bytearray | memoryview, position: int) -> int:
     """Return how long the body of the frame at `position` is.
 
-    Raises ValueError for what is no header. Most nonsense would else pass for the beginning of a
+    Raises NotAMessage for what is no header. Most nonsense would else pass for the beginning of a
     very long frame, whose end never comes.
     """
     length, descriptors = HEADER.unpack_from(data, position)
     if descriptors > _MAX_DESCRIPTORS:
-        raise ValueError(f"not a frame: it claims to come with {descriptors} descriptors")
+        raise NotAMessage(f"not a frame: it claims to come with {descriptors} descriptors")
     return int(length)
 
 

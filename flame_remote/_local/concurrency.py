@@ -54,7 +54,7 @@ class ThreadedCalls(Calls):
     def interrupt(self, task_id: TaskId) -> bool:
         entry = self._waiting.pop(task_id, None)
         if entry is None:
-            self._worker.unwanted.append(task_id)  # still on its way here, perhaps
+            self._worker.shelter.wanted.append(task_id)  # still on its way here, perhaps
         else:
             self._worker.drop(entry)
         return True  # and no signal for the main thread
@@ -70,6 +70,7 @@ class ThreadedCalls(Calls):
         self._runner.begin_call(entry)
         succeeded, value = execute(self._call, (entry,), {})
         self._runner.finish_call(entry, succeeded, value)
+        del value  # an error refers to this frame: a cycle, and in it what the call had
 
     def _call(self, entry: TaskEntry) -> Any:
         function, args, kwargs = self._runner.prepare(entry)
@@ -97,21 +98,25 @@ class AsyncCalls(Calls):
         """Run one coroutine to its end; answer as `execute` does."""
         task = self._loop.create_task(execute_coroutine(coroutine))
         self._tasks[task_id] = task
-        self._loop.add_reader(self._worker.descriptor, self._worker.receive)
+        self._loop.add_reader(self._worker.link.descriptor, self._worker.link.receive)
         try:
             return self._loop.run_until_complete(task)
         except BaseException as error:  # cancelled before it began
             coroutine.close()
             return False, error
         finally:
-            self._loop.remove_reader(self._worker.descriptor)
+            self._loop.remove_reader(self._worker.link.descriptor)
             del self._tasks[task_id]
 
     def serve(self) -> None:
-        self._loop.add_reader(self._worker.descriptor, self._take_calls)
+        self._loop.add_reader(self._worker.link.descriptor, self._take_calls)
         self._loop.call_soon(self._take_calls)
         self._loop.run_forever()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self.close()
+
+    def close(self) -> None:
+        """Give the loop back. May be called twice."""
         self._loop.close()
 
     def start(self, entry: TaskEntry) -> None:
@@ -125,9 +130,8 @@ class AsyncCalls(Calls):
     def _cancel(self, task_id: TaskId) -> None:
         task = self._tasks.get(task_id)
         if task is None:
-            self._worker.unwanted.append(task_id)  # still on its way here, perhaps
+            self._worker.shelter.wanted.append(task_id)  # still on its way here, perhaps
             return
-        self._worker.note_interrupt(task_id)
         task.cancel()
         entry = self._not_begun.pop(task_id, None)
         if entry is not None:  # asyncio throws it away unseen: nobody else would report it
@@ -137,7 +141,7 @@ class AsyncCalls(Calls):
 
     def _take_calls(self) -> None:
         worker = self._worker
-        worker.receive()
+        worker.link.receive()
         while worker.inbox:
             try:
                 entry = worker.inbox.popleft()
@@ -156,6 +160,7 @@ class AsyncCalls(Calls):
         succeeded, value = await execute_coroutine(self._call(entry))
         del self._tasks[entry[0]]
         self._runner.finish_call(entry, succeeded, value)
+        del value  # as above
         self._stop_if_done()
 
     async def _call(self, entry: TaskEntry) -> Any:

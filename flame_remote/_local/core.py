@@ -23,16 +23,19 @@ from .arena import SEGMENT_SHIFT
 from .crew import Crew
 from .endings import Endings
 from .inbound import Inbound
+from .living import LivingTargets
 from .mapping import MappingCache
 from .messages import Free, Retire
-from .objects import ObjectTable, held_by, holds_something, report_all_unread
+from .objects import ObjectTable, StoredObject, held_by, holds_something, report_all_unread
+from .observing import Records
 from .outbound import Outbound
 from .poller import Poller
+from .questions import Questions
 from .room import Room
 from .segments import Segments
 from .spawning import SpawnerHandle
 from .values import Location, Storage
-from .waits import RemoteRequest
+from .waits import CallbackWatcher, RemoteRequest
 
 _FAILED: Final = int(Kind.FAILED)
 _STORED: Final = int(Kind.STORED)
@@ -47,6 +50,7 @@ class Core:
         self.storage: Storage  # set by the engine, whose memory it is
         # Appended to by any thread, taken inside a turn.
         self.inbox: deque[TaskSpec] = deque()
+        self.new_watchers: deque[tuple[StoredObject, CallbackWatcher]] = deque()
         self._closed = False
         self.drain_is_due = False  # somebody has been woken to drain
         self.ref_events: deque[int] = deque()
@@ -56,15 +60,23 @@ class Core:
         # Guarded by self._turn; the scheduler's and the objects' tables may be read at any time.
         self.scheduler = Scheduler(config.amounts())
         self.objects = ObjectTable()
+        self.records = Records(self, timeline=config.timeline)
+        self.targets = LivingTargets()
+        self.lineage = self.objects.lineage
         self.segments = Segments(config.store_bytes, self.mappings)
         self.room = Room(self)
         self.poller = Poller()
         self.wake_loop: Callable[[], None] = lambda: None
         self.give_up: Callable[[str], None] = lambda reason: None
         self.answerable: deque[RemoteRequest] = deque()
-        self.crew = Crew(self, session, config.amounts(), spawner)
+        try:
+            self.crew = Crew(self, session, config.amounts(), spawner)
+        except BaseException:
+            self.poller.close()
+            raise
         self.endings = Endings(self.objects, self.crew.workers)
         self.inbound = Inbound(self)
+        self.questions = Questions(self)
         self._outbound = Outbound(self)
         self._perform: dict[type, Callable[[Any], None]] = {
             commands.StartWorker: self.crew.start_worker,
@@ -84,6 +96,7 @@ class Core:
         if self._closed:
             return
         self.drain_is_due = False
+        self.take_watchers()
         number = len(self.ref_events)
         if self.inbox:
             self._take_calls()
@@ -91,8 +104,22 @@ class Core:
             self.objects.apply(self.ref_events, number)
         while self.unpinned:
             self.objects.unpin(self.unpinned.popleft())
+        if self.targets.events:
+            for target_id in self.targets.take_dead():
+                self._outbound.unload(target_id)
         if self.objects.freed or self.objects.gone:
             self._let_go()
+
+    def take_watchers(self) -> None:
+        """Take in the callbacks that other threads have left."""
+        while self.new_watchers:
+            stored, watcher = self.new_watchers.popleft()
+            if stored.kind:
+                watcher.note(0, stored)
+            elif stored.watchers is None:
+                stored.watchers = [watcher]
+            else:
+                stored.watchers.append(watcher)
 
     def feed(self, event: events.Event) -> None:
         """Tell the scheduler, do what it says, answer those whose wait is over by that."""
@@ -116,6 +143,9 @@ class Core:
         perform = self._perform
         for command in decided:
             perform[type(command)](command)
+        while self.crew.unstarted:  # by what is above
+            worker_id = self.crew.unstarted.popleft()
+            self.perform(self.decide(events.WorkerLost(worker_id, 0)))
         if self.scheduler.next_tick is not None:
             self.wake_loop()
 
@@ -123,6 +153,8 @@ class Core:
         """Answer requests of tasks that can be answered now."""
         while self.answerable:
             self._outbound.answer(self.answerable.popleft())
+        while self.lineage.doomed:
+            self.cancel(self.lineage.doomed.popleft(), force=False)
         if self.objects.freed or self.objects.gone:
             self._let_go()
 
@@ -161,12 +193,18 @@ class Core:
                 if culprit:
                     failed.append((spec, culprit))
                     continue
+            if spec.parent:
+                self._note_parent(spec)
             records.append(TaskRecord(spec))
         if records:
             self.feed(events.TasksSubmitted(records))
         for spec, culprit in failed:
             data = add_needed_by(objects.by_id[culprit].data, spec.target.name)
             objects.settle(spec.id, _FAILED, data, ())
+
+    def _note_parent(self, spec: TaskSpec) -> None:
+        if spec.parent in self.scheduler.tasks or spec.parent in self.lineage.nodes:
+            self.lineage.add(spec.id, spec.parent)
 
     def _failed_dependency(self, spec: TaskSpec) -> ObjectId:
         by_id = self.objects.by_id
@@ -212,15 +250,28 @@ class Core:
 
     # --- wishes ---------------------------------------------------------------------------
 
-    def cancel(self, object_id: ObjectId, force: bool) -> bool:
-        """Cancel a task; False if it has ended."""
+    def cancel(self, object_id: ObjectId, force: bool, recursive: bool = False) -> bool:
+        """Cancel a task, and with `recursive` what it has started; False if it has ended."""
         stored = self.objects.by_id.get(object_id)
         record = self.scheduler.tasks.get(object_id)
         if stored is None or stored.kind or record is None:
             return False
+        # Noted before the task can end by this: what it still starts is cancelled as it comes.
+        started = self.lineage.cancel(object_id) if recursive else ()
         running = self.crew.progress.last_started(record.worker_id) == object_id
         self.feed(events.CancelRequested(object_id, force, running))
+        for child in started:
+            self.cancel(child, force)
         return True
+
+    def unfinished_in(self, scope_id: TaskId) -> list[TaskId]:
+        """Return the calls in a scope that have not ended."""
+        by_id = self.objects.by_id
+        return [i for i in self.lineage.descendants(scope_id) if i in by_id and not by_id[i].kind]
+
+    def cancel_scope(self, scope_id: TaskId, force: bool) -> int:
+        """Cancel what was started in a scope, and what it will start; return how many calls."""
+        return sum([self.cancel(task_id, force) for task_id in self.lineage.cancel(scope_id)])
 
     def kill_actor(self, actor_id: ActorId) -> None:
         """End an actor now."""

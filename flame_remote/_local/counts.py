@@ -6,6 +6,7 @@ from collections import deque
 
 from flame_remote._ids import ObjectId
 
+from .living import LivingTargets
 from .messages import Counts
 
 
@@ -21,6 +22,8 @@ class LocalCounts:
         self._events = events  # as Engine.ref_events
         self._live: dict[ObjectId, int] = {}
         self._told: set[ObjectId] = set()
+        self.targets = LivingTargets()
+        self.exported: set[int] = set()  # targets that the driver was told of
         # Stored values whose location this process was sent and reads no more. Finalisers append.
         self.unpinned: deque[ObjectId] = deque()
 
@@ -47,8 +50,13 @@ class LocalCounts:
                 if object_id in self._told:
                     self._told.remove(object_id)
                     dropped.append(object_id)
-        if held or dropped or unpinned:
-            return Counts(held, dropped, unpinned)
+        forgotten: tuple[int, ...] = ()
+        if self.targets.events:
+            dead = self.exported.intersection(self.targets.take_dead())
+            self.exported -= dead
+            forgotten = tuple(dead)
+        if held or dropped or unpinned or forgotten:
+            return Counts(held, dropped, unpinned, forgotten)
         return None
 
     def _take_events(self) -> set[ObjectId]:

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flame_remote._ids import WorkerId
 from flame_remote._scheduling import commands, events
+from flame_remote.exceptions import WorkerStartError
 
-from .messages import Interrupt, Recall, Stop
+from .exit_status import in_words, name_of
+from .limits import explain
+from .messages import Interrupt, NotAMessage, Recall, Stop
+from .output_pipe import OutputPipe
 from .progress import Progress
 from .spawning import SpawnerHandle
-from .workers import OutputPipe, WorkerHandle
+from .workers import WorkerHandle
 
 if TYPE_CHECKING:
     from .core import Core
@@ -35,9 +39,14 @@ class Crew:
         self.progress = Progress()
         # Changing.
         self.workers: dict[WorkerId, WorkerHandle] = {}
+        self.unstarted: deque[WorkerId] = deque()  # to be reported lost, once that can be done
         self._spawner: SpawnerHandle | None = None
         self._printed: deque[tuple[OutputPipe, str]] = deque()  # taken outside a turn
-        self._use_spawner(spawner)
+        try:
+            self._use_spawner(spawner)
+        except BaseException:
+            self.progress.close()
+            raise
 
     def print_output(self) -> None:
         """Print what workers have printed. May block: outside a turn, in any thread."""
@@ -53,28 +62,64 @@ class Crew:
             self._core.poller.want_write(worker.channel.fileno(), True)
 
     def start_worker(self, command: commands.StartWorker) -> None:
-        """Start a process, and connect it."""
-        if self._spawner is None:
-            self._start_spawner()
-        assert self._spawner is not None
-        self.progress.reset(command.worker_id)
-        worker = WorkerHandle(command.worker_id, command.actor_id)
-        worker.path = None
-        self.workers[worker.id] = worker
-        self._spawner.start_worker(worker.id, worker.theirs)
-        worker.close_theirs()
-        self._core.poller.register(worker.channel.fileno(), partial(self._on_channel, worker))
-        for pipe in (worker.output, worker.errors):
-            self._core.poller.register(pipe.descriptor, partial(self._on_output, worker, pipe))
+        """Start a process, and connect it. If that is refused the worker is among `unstarted`."""
+        try:
+            self._start_worker(command)
+        except (OSError, WorkerStartError) as error:
+            self.progress.release(command.worker_id)
+            reason = explain(error) if isinstance(error, OSError) else error.reason
+            self._core.endings.start_refused(reason)
+            self.unstarted.append(command.worker_id)
 
-    def _start_spawner(self) -> None:
-        self._use_spawner(SpawnerHandle())
+    def _start_worker(self, command: commands.StartWorker) -> None:
+        spawner = self._spawner
+        if spawner is None:
+            spawner = SpawnerHandle()
+            try:
+                self._use_spawner(spawner)
+            except BaseException:
+                self._leave_spawner(spawner)
+                raise
+        word = self.progress.assign(command.worker_id)
+        worker = WorkerHandle(command.worker_id, command.actor_id)
+        try:
+            self._listen_to(worker)
+            spawner.start_worker(worker.id, word, worker.theirs)
+        except BaseException:
+            self._disconnect(worker)
+            raise
+        self.workers[worker.id] = worker
+        worker.close_theirs()
+        self._core.records.ask(worker)
 
     def _use_spawner(self, spawner: SpawnerHandle) -> None:
-        self._spawner = spawner
         # As many workers as CPUs run at a time: each has one.
+        poller = self._core.poller
         spawner.configure(self._session, self._resources, 1, self.progress.descriptor)
-        self._core.poller.register(self._spawner.connection.fileno(), self._on_spawner)
+        poller.register(spawner.connection.fileno(), self._on_spawner)
+        poller.register(spawner.errors.descriptor, partial(self._on_output, spawner.errors))
+        self._spawner = spawner
+
+    def _leave_spawner(self, spawner: SpawnerHandle) -> int | None:
+        """End a spawner, and stop listening to it; return its status."""
+        self._core.poller.unregister(spawner.connection.fileno())
+        status = spawner.close(_GRACE_SECONDS)
+        self._take_rest(spawner.errors)
+        self._core.poller.unregister(spawner.errors.descriptor)
+        spawner.errors.close()
+        return status
+
+    def _listen_to(self, worker: WorkerHandle) -> None:
+        poller = self._core.poller
+        poller.register(worker.channel.fileno(), partial(self._on_channel, worker))
+        for pipe in (worker.output, worker.errors):
+            poller.register(pipe.descriptor, partial(self._on_output, pipe))
+
+    def _disconnect(self, worker: WorkerHandle) -> None:
+        pipes = worker.output.descriptor, worker.errors.descriptor
+        for descriptor in (worker.channel.fileno(), *pipes):
+            self._core.poller.unregister(descriptor)
+        worker.close()
 
     def stop_worker(self, command: commands.StopWorker) -> None:
         """Let a worker end by itself."""
@@ -89,11 +134,15 @@ class Crew:
 
     def recall(self, command: commands.RecallTasks) -> None:
         """Ask for results, and for what has not started."""
-        self.workers[command.worker_id].send_control(Recall())
+        worker = self.workers.get(command.worker_id)
+        if worker is not None:
+            worker.send_control(Recall())
 
     def interrupt(self, command: commands.InterruptTask) -> None:
         """Ask for the end of one task."""
-        self.workers[command.worker_id].send_control(Interrupt(command.task_id))
+        worker = self.workers.get(command.worker_id)
+        if worker is not None:
+            worker.send_control(Interrupt(command.task_id))
 
     def _on_channel(self, worker: WorkerHandle, ready: int) -> None:
         if worker.flush():
@@ -104,24 +153,31 @@ class Crew:
         """Take in what a worker has sent; False when there is nothing, or nothing more."""
         try:
             messages = worker.receiver.receive()
+            for message in messages or ():
+                self._core.inbound.handle(worker, message)
         except BlockingIOError:
             return False
-        except (ValueError, OSError):
-            messages = None
+        except NotAMessage:
+            return self._give_up(worker, "was ended, as it wrote what is no message")
+        except ConnectionError:
+            return self._give_up(worker)
+        except OSError as error:  # memory of its own, which we have no descriptor for
+            return self._give_up(worker, f"was ended, for want of descriptors: {explain(error)}")
         if messages is None:
-            # Its end is not told by this but by the spawner, with how it ended. A worker that
-            # writes nonsense has lost its mind: nothing that it says counts any more.
-            self._core.poller.unregister(worker.channel.fileno())
-            if self._spawner is not None:
-                self._spawner.kill_worker(worker.id)
-            return False
-        for message in messages:
-            self._core.inbound.handle(worker, message)
+            return self._give_up(worker)
         if self._core.ref_events or self._core.inbox:
             self._core.drain()
         return True
 
-    def _on_output(self, worker: WorkerHandle, pipe: OutputPipe, ready: int) -> None:
+    def _give_up(self, worker: WorkerHandle, why: str = "") -> bool:
+        """Listen to a worker no more, and kill it. Its end is told by the spawner. Return False."""
+        worker.why = worker.why or why
+        self._core.poller.unregister(worker.channel.fileno())
+        if self._spawner is not None:
+            self._spawner.kill_worker(worker.id)
+        return False
+
+    def _on_output(self, pipe: OutputPipe, ready: int) -> None:
         text = pipe.pass_on()
         if text is None:
             self._core.poller.unregister(pipe.descriptor)
@@ -140,27 +196,47 @@ class Crew:
             worker = self.workers.get(answer["worker"])
             if worker is None:
                 continue
-            if answer["is"] == "started":
-                worker.pid = answer["pid"]
-            else:
-                worker.status = answer["status"]
-                worker.peak_bytes = answer.get("peak_bytes", 0)
-                self._worker_lost(worker)
+            match answer["is"]:
+                case "started":
+                    worker.pid = answer["pid"]
+                case "stopped":
+                    self._worker_stopped(worker, answer["signal"])
+                case _:
+                    worker.status = answer["status"]
+                    worker.peak_bytes = answer.get("peak_bytes", 0)
+                    worker.why = worker.why or answer.get("why", "")
+                    self._worker_lost(worker)
+
+    def _worker_stopped(self, worker: WorkerHandle, number: int) -> None:
+        """Say so: a stopped process hears nothing, and what waits for it waits on."""
+        task = self._core.scheduler.tasks.get(self.progress.last_started(worker.id))
+        doing = f", which runs {task.spec.target.name}()," if task is not None else ""
+        text = (
+            f"worker process {worker.pid}{doing} was stopped by signal {name_of(number)}: "
+            f"it goes on after `kill -CONT {worker.pid}`; flame.cancel(ref, force=True) ends it"
+        )
+        self._core.callbacks.append(partial(_warn, text))
 
     def _spawner_lost(self, spawner: SpawnerHandle) -> None:
         """The spawner is gone, and so all workers: they die with it."""
-        self._core.poller.unregister(spawner.connection.fileno())
         self._spawner = None
-        spawner.close(_GRACE_SECONDS)
+        status = self._leave_spawner(spawner)
+        how = "is gone" if status is None else in_words(status)
+        self._core.endings.spawner_lost(spawner.errors.tail())
         for worker in list(self.workers.values()):
-            worker.status = 9
+            worker.why = worker.why or f"ended with the process that starts workers, which {how}"
             self._worker_lost(worker)
 
     def _worker_lost(self, worker: WorkerHandle) -> None:
         while self._receive_from(worker):
             pass  # what it had sent counts
-        self._take_last_output(worker)
-        self._core.endings.worker_lost(worker)
+        self._take_rest(worker.output)
+        self._take_rest(worker.errors)
+        said_before = ""  # while it was a copy of the spawner, with that one's standard error
+        if self._spawner is not None:
+            self._take_rest(self._spawner.errors)
+            said_before = self._spawner.errors.tail()
+        self._core.endings.worker_lost(worker, said_before)
         started = self.progress.last_started(worker.id)
         decided = self._core.decide(events.WorkerLost(worker.id, started))
         # Its end is written into errors before it is forgotten; new workers do not concern it.
@@ -170,19 +246,15 @@ class Crew:
 
     def _forget(self, worker: WorkerHandle) -> None:
         del self.workers[worker.id]
-        for descriptor in (
-            worker.channel.fileno(),
-            worker.output.descriptor,
-            worker.errors.descriptor,
-        ):
-            self._core.poller.unregister(descriptor)
-        worker.close()
+        self.progress.release(worker.id)
+        self._disconnect(worker)
         for request in worker.requests.values():
             request.queued = True  # nobody is left to be answered
             request.forget(self._core.objects)
         for object_id, number in worker.pinned.items():
             for _ in range(number):
                 self._core.objects.unpin(object_id)
+        self._core.questions.forget(worker.id)
         self._core.objects.release(worker.held)
         for target in worker.exported.values():
             self._core.objects.release(ref._id for ref in target.refs)
@@ -198,16 +270,21 @@ class Crew:
                 self.send(worker, Stop())
         spawner, self._spawner = self._spawner, None
         if spawner is not None:
-            self._core.poller.unregister(spawner.connection.fileno())
             spawner.end(idle)
-            spawner.close(_GRACE_SECONDS)
+            self._leave_spawner(spawner)
         for worker in self.workers.values():
-            self._take_last_output(worker)
+            self._take_rest(worker.output)
+            self._take_rest(worker.errors)
             worker.close()
         self.workers.clear()
         self.progress.close()
 
-    def _take_last_output(self, worker: WorkerHandle) -> None:
-        for pipe in (worker.output, worker.errors):
-            while text := pipe.pass_on():
-                self._printed.append((pipe, text))
+    def _take_rest(self, pipe: OutputPipe) -> None:
+        while text := pipe.pass_on():
+            self._printed.append((pipe, text))
+
+
+def _warn(text: str) -> None:
+    import logging
+
+    logging.getLogger("flame_remote").warning("%s", text)

@@ -29,18 +29,29 @@ class Endings:
     def __init__(self, objects: ObjectTable, workers: Mapping[WorkerId, WorkerHandle]) -> None:
         self._objects = objects
         self._workers = workers
-        self._last_output = ""  # of a worker that was lost
+        # Of what was lost last, a worker or the process that starts them.
+        self._last_output = ""
+        self._why_unstartable = ""
         # Actors that ended otherwise than for want of handles: how, and what they said last.
         # Until the session ends, for calls may come as long as handles are kept.
         self._how_actors_died: dict[ActorId, tuple[str, str]] = {}
 
-    def worker_lost(self, worker: WorkerHandle) -> None:
-        """Note what a worker's end was like."""
+    def worker_lost(self, worker: WorkerHandle, said_before: str) -> None:
+        """Note what a worker's end was like; `said_before` is what it may have said at first."""
         output = worker.last_output()
-        self._last_output = output or self._last_output
+        self._last_output = output or said_before or self._last_output
+        self._why_unstartable = f"the last one {worker.how_it_ended()}"
         if worker.actor_id:
             how = f"its process {worker.how_it_ended()}"
             self._how_actors_died.setdefault(worker.actor_id, (how, output))
+
+    def spawner_lost(self, output: str) -> None:
+        """Note what the process that starts workers has said last."""
+        self._last_output = output or self._last_output
+
+    def start_refused(self, reason: str) -> None:
+        """Note that the system refuses another process or its connections."""
+        self._why_unstartable = reason
 
     def actor_killed(self, actor_id: ActorId) -> None:
         """Note that an actor is being ended by the user."""
@@ -55,11 +66,13 @@ class Endings:
             case Ending.CRASHED:
                 return encode_error(self._crash(command, name))
             case Ending.UNSTARTABLE:
-                return encode_error(WorkerStartError("they end at once", self._last_output))
+                return encode_error(WorkerStartError(self._why_unstartable, self._last_output))
             case _ if cause is not None and cause.kind == Kind.FAILED:
                 cause.was_read = True  # by way of this task
                 return add_needed_by(cause.data, name)
             case _:
+                if cause is not None:
+                    cause.was_read = True  # one that is killed while it begins fails only later
                 how, output = self._how_actors_died.get(command.because, _UNREFERENCED)
                 actor = cause.name if cause is not None else name.rpartition(".")[0]
                 return encode_error(ActorDiedError(actor or name, how, output))

@@ -2,49 +2,55 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import signal
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from time import perf_counter
-from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from flame_remote import _ids
 from flame_remote._config import Config
+from flame_remote._creation_sites import CreationSites, line_of_the_user
 from flame_remote._deadline import Deadline
-from flame_remote._execute.failure import rebuild_error
+from flame_remote._execute.callbacks import call_back
 from flame_remote._execute.frames import without_own_frames
-from flame_remote._execute.result import cannot_rebuild
+from flame_remote._facts import CallFacts, Snapshot
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
-from flame_remote._scheduling.states import TaskState
 from flame_remote._spec import TaskSpec
-from flame_remote._wire.packing import Packed, unpack
+from flame_remote._timeline import Timeline
+from flame_remote._wire.packing import Packed
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
     EngineClosedError,
     EngineError,
     FlameError,
     ForkedError,
-    GetTimeoutError,
     SessionEndedError,
     UnschedulableError,
+    WorkerStartError,
 )
 
-from .arena import Arena
+from .arena import Arena, Extent
 from .core import Core
+from .ctrl_c import CtrlC
+from .explaining import Explainer
+from .failed_calls import FailedCalls
+from .limits import explain
 from .loop import Loop
+from .looking import View
 from .objects import StoredObject
+from .results import Results
+from .scopes import DriverScope, current_scope
 from .spawning import SpawnerHandle
 from .turn import Turn
-from .values import ROOM_STEP_SECONDS, Storage, open_value
+from .values import ROOM_STEP_SECONDS, Storage
 from .waits import CallbackWatcher, Waiter
 
 # Calls that may be left for later, at most, and for how long; each turn and each message costs as
@@ -53,9 +59,9 @@ _CALLS_PER_TURN: Final = 256
 _BURST_SECONDS: Final = 0.001
 _KIND: Final = attrgetter("kind")
 _ATOM: Final = int(Kind.ATOM)
-_PACKAGE: Final = "flame_remote."
 
 Callback = Callable[[ObjectRef[Any]], object]
+T = TypeVar("T")
 _engines: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
 
 
@@ -68,20 +74,23 @@ class LocalEngine(Engine):
         self.session = os.urandom(8).hex()
         self._resources = config.amounts()
         self.new_id = _ids.id_source(_ids.DRIVER).__next__  # type: ignore[method-assign]
+        self.current_parent = current_scope.get  # type: ignore[method-assign]
         self._turn = Turn()
-        self._reading = Turn()  # around the opening of stored values
-        self._core = Core(self.session, config, spawner)
+        opening = Turn()
+        self._core = _start_core(self.session, config, spawner)
         self.ref_events: deque[int] = self._core.ref_events
+        self.target_events = self._core.targets.events
         self._inbox = self._core.inbox
         self._objects = self._core.objects.by_id
         self._scheduler = self._core.scheduler
+        self._actors = self._scheduler.actors.table
         self._storage = Storage(
             self._make_arena, lambda size: self._reserve(-size), self._make_room
         )
         self._core.storage = self._storage
         # Why the engine cannot be used; set once, read at any time.
         self._refusal: FlameError | None = None
-        self._loop = Loop(self._turn, self._core.poller, self._core)
+        self._loop = _start_loop(self._turn, self._core)
         self._core.wake_loop = self._wake_loop
         self._core.give_up = self._give_up
         self._closing = threading.Lock()
@@ -90,7 +99,11 @@ class LocalEngine(Engine):
         self._next_turn = 0.0
         register_engine(self)
         _engines.add(self)
-        self._catch_interrupts()
+        self._ctrl_c = CtrlC((opening, self._storage.turn, self._turn), self._call_later)
+        self._results = Results(self._core, self._turn, opening, self._ctrl_c)
+        self._ctrl_c.install()
+        if self._core.records.sites is not None:
+            self._note_sites(self._core.records.sites)
 
     # --- tasks ---
 
@@ -99,6 +112,9 @@ class LocalEngine(Engine):
 
     def current_task(self) -> TaskId:
         return 0
+
+    def current_parent(self) -> TaskId:
+        raise NotImplementedError  # as new_id
 
     def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
         for resource, needed in amounts.items():
@@ -109,9 +125,11 @@ class LocalEngine(Engine):
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
         if self._refusal is not None:
             raise self._refusal
-        self._objects[spec.id] = StoredObject(spec.target.name, spec)
-        ref: ObjectRef[Any] = ObjectRef(spec.id, self)
         inbox = self._inbox
+        stored = StoredObject(spec.target.name, spec)
+        ref: ObjectRef[Any] = ObjectRef(spec.id, self)
+        # Nothing between these two: Ctrl-C would leave a promise of what was never asked for.
+        self._objects[spec.id] = stored
         inbox.append(spec)
         # A lone call goes out at once. Calls in a row share turns and messages: they go out after a
         # millisecond, with the next wait for a result, or with the next look of the background
@@ -129,11 +147,11 @@ class LocalEngine(Engine):
             self._loop.wake()
         return ref
 
-    def cancel(self, ref: ObjectRef[Any], force: bool) -> bool:
+    def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool = True) -> bool:
         self._check_usable()
         with self._turn:
             self._core.drain()
-            cancelled = self._core.cancel(ref._id, force)
+            cancelled = self._core.cancel(ref._id, force, recursive)
         self._core.after_turn()
         return cancelled
 
@@ -144,23 +162,35 @@ class LocalEngine(Engine):
             self._core.kill_actor(actor)
         self._core.after_turn()
 
+    def has_died(self, actor: ActorId) -> bool:
+        # The scheduler knows the living, and those to come once a turn has taken in their
+        # constructor; an error in its place comes in the turn in which it forgets them.
+        stored = self._objects.get(actor)
+        return stored is not None and bool(stored.kind) and actor not in self._actors
+
     # --- objects ---
 
     def put(self, packed: Packed) -> ObjectRef[Any]:
         self._check_usable()
         with self._turn:
             self._core.drain()  # what was let go makes room, and warm room
-        kind, data = self._storage.store(packed)
-        object_id = self.new_id()
-        stored = StoredObject("")
-        ref: ObjectRef[Any] = ObjectRef(object_id, self)  # so that Ctrl-C leaves nothing behind
-        with self._turn:
-            self._core.drain()
-            self._objects[object_id] = stored
-            if kind == Kind.STORED:
-                self._core.segments.value_stored(data[0], data[2])
-            inside = tuple(ref._id for ref in packed.refs)
-            self._core.objects.settle(object_id, int(kind), data, inside)
+        taken: list[Extent] = []  # with the ref, so that Ctrl-C leaves nothing behind
+        try:
+            kind, data = self._storage.store(packed, taken)
+            object_id = self.new_id()
+            stored = StoredObject("")
+            ref: ObjectRef[Any] = ObjectRef(object_id, self)
+            with self._turn:
+                self._core.drain()
+                self._objects[object_id] = stored
+                taken.clear()
+                if kind == Kind.STORED:
+                    self._core.segments.value_stored(data[0], data[2])
+                inside = tuple(ref._id for ref in packed.refs)
+                self._core.objects.settle(object_id, int(kind), data, inside)
+        except BaseException:
+            self._storage.give_back(taken)
+            raise
         return ref
 
     def get(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> list[Any]:
@@ -173,10 +203,11 @@ class LocalEngine(Engine):
                 self._core.drain()
         try:
             # The common values in one go (benchmarks: get of small objects).
+            if not all(map(_KIND, stored)):
+                self._results.raise_missing(refs, stored, deadline)
+            load = self._results.load
             return [
-                entry.data
-                if entry.kind == _ATOM
-                else self._load(ref, entry, refs, stored, deadline)
+                entry.data if entry.kind == _ATOM else load(ref, entry)
                 for ref, entry in zip(refs, stored, strict=True)
             ]
         except BaseException as error:
@@ -197,31 +228,75 @@ class LocalEngine(Engine):
             self._find([ref])
         return stored is not None and stored.kind != 0
 
+    def has_started(self, ref: ObjectRef[Any]) -> bool:
+        (stored,) = self._find([ref])
+        record = self._scheduler.tasks.get(ref._id)
+        if stored.kind or record is None:
+            return bool(stored.kind)
+        return self._core.crew.progress.last_started(record.worker_id) == ref._id
+
     def on_done(self, ref: ObjectRef[Any], callback: Callback) -> None:
         (stored,) = self._find([ref])
+        if stored.kind:
+            call_back(callback, ref, ctrl_c=True)
+            return
+        # No turn for this: whoever adds callbacks to calls in a row leaves them to share one.
+        core = self._core
+        call = partial(call_back, callback, ref, ctrl_c=True)
+        core.new_watchers.append((stored, CallbackWatcher(call, core.callbacks)))
+        if not core.drain_is_due:
+            core.drain_is_due = True
+            self._loop.wake()
+
+    # --- knowing ---
+
+    def open_scope(self, deadline: float | None, *, stops: bool) -> DriverScope:
+        self._check_usable()
+        return DriverScope(self, deadline, stops=stops)
+
+    def explain(self, ref: ObjectRef[Any]) -> str:
+        self._find([ref])
+        return self._look(lambda: Explainer(self._core).explain(ref._id))
+
+    def snapshot(self) -> Snapshot:
+        return self._look(lambda: View(self._core).snapshot())
+
+    def call_facts(self) -> CallFacts:
+        return self._look(lambda: View(self._core).facts_of(current_scope.get()))
+
+    def timeline(self) -> Timeline:
+        return self._core.records.timeline or super().timeline()
+
+    def save_failed_calls(self, folder: str | None) -> None:
         with self._turn:
+            saving = None if folder is None else FailedCalls(self, self._core, folder)
+            self._core.objects.on_failure = saving
+
+    def _look(self, look: Callable[[], T]) -> T:
+        """Look at the tables, once all that other threads have left is in them."""
+        self._check_usable()
+        with self._turn:
+            self._loop.pump()
             self._core.drain()
-            if not stored.kind:
-                call = partial(_call_back, callback, ref)
-                if stored.watchers is None:
-                    stored.watchers = []
-                stored.watchers.append(CallbackWatcher(call, self._core.callbacks))
-                return
-        _call_back(callback, ref)
+            seen = look()
+        self._core.after_turn()
+        return seen
+
+    def _note_sites(self, sites: CreationSites) -> None:
+        """Have the lines noted that call `submit` and `put`; who does not want it pays nothing."""
+        submit, put = self.submit, self.put
+
+        def noted(ref: ObjectRef[Any], site: str) -> ObjectRef[Any]:
+            sites.note(ref._id, site)
+            return ref
+
+        self.submit = lambda spec: noted(submit(spec), line_of_the_user())  # type: ignore[method-assign]
+        self.put = lambda packed: noted(put(packed), line_of_the_user())  # type: ignore[method-assign]
 
     # --- the engine ---
 
     def describe(self, ref: ObjectRef[Any]) -> str:
-        stored = self._objects.get(ref._id)
-        if stored is None or not stored.name:
-            return f"object {_ids.show(ref._id)}"
-        if stored.is_actor:
-            return f"{stored.name} {_ids.show(ref._id)}"
-        state = "failed" if stored.kind == Kind.FAILED else "succeeded"
-        if not stored.kind:
-            record = self._scheduler.tasks.get(ref._id)
-            state = _PROGRESS[record.state] if record is not None else "pending"
-        return f"{stored.name}() {_ids.show(ref._id)} ({state})"
+        return self._results.describe(ref)
 
     def resources(self) -> Mapping[str, float]:
         return dict(self._resources)
@@ -232,10 +307,11 @@ class LocalEngine(Engine):
                 return
             self._closed = True
             self._refusal = self._refusal or EngineClosedError()
-        self._release_interrupts()
+        self._ctrl_c.remove()
         unregister_engine(self)
         self._fail_waits(self._refusal)
         with self._turn:
+            self._core.take_watchers()
             for stored in list(self._objects.values()):  # others add to it without a turn
                 if stored.kind == Kind.FAILED and not stored.was_read:
                     self._core.objects.unread.append(stored.data)
@@ -253,6 +329,7 @@ class LocalEngine(Engine):
     def _fail_waits(self, error: FlameError) -> None:
         """Tell everybody who waits that there is nothing to wait for."""
         with self._turn:
+            self._core.take_watchers()
             for stored in list(self._objects.values()):  # others add to it without a turn
                 for watcher in stored.watchers or ():
                     if isinstance(watcher, Waiter):
@@ -303,49 +380,6 @@ class LocalEngine(Engine):
         if waiter.error is not None:
             raise waiter.error
 
-    def _load(
-        self,
-        ref: ObjectRef[Any],
-        entry: StoredObject,
-        refs: Sequence[ObjectRef[Any]],
-        stored: list[StoredObject],
-        deadline: Deadline,
-    ) -> Any:
-        kind = entry.kind
-        if kind == Kind.PENDING:
-            self._raise_failure(stored)
-            raise self._timeout(refs, stored, deadline)
-        if kind == Kind.FAILED:
-            self._raise_failure([entry])
-        try:
-            if kind == Kind.PICKLED:
-                return unpack(entry.data)
-            unpin = partial(self._core.unpinned.append, ref._id)
-            with self._reading:
-                with self._turn:
-                    entry.pins += 1
-                pickled, buffers = open_value(entry.data, self._core.mappings, unpin)
-            return unpack(pickled, buffers)
-        except FlameError:
-            raise
-        except Exception as error:
-            what = f"the result of {entry.name}()" if entry.name else self.describe(ref)
-            raise cannot_rebuild(what, "driver", error) from error
-
-    def _raise_failure(self, stored: list[StoredObject]) -> None:
-        """Raise the error of the first that failed, if any."""
-        for entry in stored:
-            if entry.kind == Kind.FAILED:
-                entry.was_read = True
-                raise rebuild_error(entry.data)
-
-    def _timeout(
-        self, refs: Sequence[ObjectRef[Any]], stored: list[StoredObject], deadline: Deadline
-    ) -> GetTimeoutError:
-        late = [ref for ref, entry in zip(refs, stored, strict=True) if not entry.kind]
-        texts = tuple(self.describe(ref) for ref in late[:10])
-        return GetTimeoutError(len(late), len(refs), deadline.seconds or 0.0, texts)
-
     def _check_usable(self) -> None:
         if self._refusal is not None:
             raise self._refusal
@@ -376,76 +410,35 @@ class LocalEngine(Engine):
         # Workers may be giving back what they do not use.
         self._loop.run_until(Waiter(1, stop_at_failure=False), Deadline(ROOM_STEP_SECONDS))
 
+    def _call_later(self, call: Callable[[], None]) -> None:
+        """Have the engine's own thread call this, or who leads. Fit for a signal handler."""
+        self._core.callbacks.append(call)
+        self._loop.wake()
+
     def _wake_loop(self) -> None:
         if not self._loop.is_led_here():
             self._loop.wake()
 
-    # --- Ctrl-C ---
 
-    def _catch_interrupts(self) -> None:
-        """Stand before Python's own SIGINT handler, which may strike in the middle of a change.
-
-        Only if it is that one: a handler of the user's is left alone.
-        """
-        self._handles_interrupts = False
-        if (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        ):
-            signal.signal(signal.SIGINT, self._on_interrupt)
-            self._handles_interrupts = True
-
-    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
-        # Outer turns first: the interrupt is raised as the outermost ends.
-        turns = self._reading, self._storage.turn, self._turn
-        if any(turn.defer_interrupt() for turn in turns):
-            return
-        if _is_in_finaliser(frame):
-            # Raised there it would be lost, and the count of a ref with it. So again, from the
-            # engine's thread.
-            self._core.callbacks.append(partial(_interrupt_again, threading.get_ident()))
-            self._loop.wake()
-            return
-        signal.default_int_handler(signum, frame)
-
-    def _release_interrupts(self) -> None:
-        if (
-            self._handles_interrupts
-            and threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) == self._on_interrupt
-        ):
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-_PROGRESS: Final = {
-    TaskState.PENDING: "pending: waits for its arguments",
-    TaskState.READY: "pending: waits for a worker",
-    TaskState.ASSIGNED: "running",
-}
-
-
-def _call_back(callback: Callback, ref: ObjectRef[Any]) -> None:
+def _start_core(session: str, config: Config, spawner: SpawnerHandle) -> Core:
+    """Start the core, or end the spawner. Raises WorkerStartError if that is refused (EMFILE)."""
     try:
-        callback(ref)
-    except Exception:
-        import logging
-
-        logging.getLogger("flame_remote").exception("a done callback of %r failed", ref)
-
-
-def _interrupt_again(thread: int) -> None:
-    # By then the finaliser, a few microseconds long, is over; if not, there is a third time.
-    time.sleep(0.001)
-    signal.pthread_kill(thread, signal.SIGINT)
+        return Core(session, config, spawner)
+    except BaseException as error:
+        spawner.close(0)
+        spawner.errors.close()
+        if isinstance(error, OSError):
+            raise WorkerStartError(explain(error)) from error
+        raise
 
 
-def _is_in_finaliser(frame: FrameType | None) -> bool:
-    """Say whether the code is a __del__ of this package's, or was called by one."""
-    while frame is not None:
-        if frame.f_code.co_name == "__del__" and frame.f_globals["__name__"].startswith(_PACKAGE):
-            return True
-        frame = frame.f_back
-    return False
+def _start_loop(turn: Turn, core: Core) -> Loop:
+    """Start the engine's thread, or end the core. Raises WorkerStartError if that is refused."""
+    try:
+        return Loop(turn, core.poller, core)
+    except RuntimeError as error:
+        core.close()
+        raise WorkerStartError(explain(OSError(errno.EAGAIN, str(error)))) from error
 
 
 def _refuse_in_child() -> None:

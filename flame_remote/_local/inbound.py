@@ -11,10 +11,11 @@ from flame_remote._ids import ObjectId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling import events
 from flame_remote._spec import Demand, Target, TargetKind, TaskSpec
-from flame_remote.exceptions import StoreFullError
+from flame_remote.exceptions import SpillError, StoreFullError
 
 from .messages import (
     Abandon,
+    Ask,
     Cancel,
     Counts,
     ExportTarget,
@@ -29,7 +30,10 @@ from .messages import (
     Retire,
     Returned,
     Segment,
+    Sites,
+    Spans,
     Submit,
+    Told,
     Watch,
 )
 from .objects import StoredObject
@@ -61,6 +65,9 @@ class Inbound:
             Reserve: self._reserve,
             Cancel: self._cancel,
             Kill: self._kill,
+            Ask: self._ask,
+            Spans: self._spans,
+            Sites: self._sites,
         }
 
     def handle(self, worker: WorkerHandle, message: Message) -> None:
@@ -113,7 +120,7 @@ class Inbound:
                     objects.unpin(object_id)
 
     def _export(self, worker: WorkerHandle, message: ExportTarget) -> None:
-        # Refs that the code closes over are held by the worker's target until the worker ends.
+        # Refs that the code closes over are held until the worker forgets the target, or ends.
         self._core.objects.hold(message.refs)
         worker.exported[message.target_id] = Target(
             message.target_id,
@@ -125,6 +132,7 @@ class Inbound:
             message.max_concurrency,
             message.method,
             tuple(_HeldRef(object_id) for object_id in message.refs),  # type: ignore[misc]
+            events=self._core.targets.events,
         )
 
     def _submit(self, worker: WorkerHandle, message: Submit) -> None:
@@ -145,11 +153,24 @@ class Inbound:
         core.drain()
 
     def _cancel(self, worker: WorkerHandle, message: Cancel) -> None:
-        granted = self._core.cancel(message.object_id, message.force)
+        granted = self._core.cancel(message.object_id, message.force, message.recursive)
         self._core.crew.send(worker, Granted(message.request_id, granted, 0))
 
     def _kill(self, worker: WorkerHandle, message: Kill) -> None:
         self._core.kill_actor(message.actor_id)
+
+    # --- knowing --------------------------------------------------------------------------
+
+    def _ask(self, worker: WorkerHandle, message: Ask) -> None:
+        answer = self._core.questions.answer(worker, message.question, message.arguments)
+        self._core.crew.send(worker, Told(message.request_id, answer))
+        self._core.settle_requests()
+
+    def _spans(self, worker: WorkerHandle, message: Spans) -> None:
+        self._core.records.take_spans(worker, message.spans)
+
+    def _sites(self, worker: WorkerHandle, message: Sites) -> None:
+        self._core.records.take_sites(message.sites)
 
     # --- objects --------------------------------------------------------------------------
 
@@ -165,6 +186,10 @@ class Inbound:
             if worker.pinned[object_id] > 0:
                 worker.pinned[object_id] -= 1
                 objects.unpin(object_id)
+        for target_id in message.forgotten:
+            target = worker.exported.pop(target_id, None)
+            if target is not None:
+                objects.release(ref._id for ref in target.refs)
         if objects.freed or objects.gone:
             self._core.settle_requests()
 
@@ -243,8 +268,10 @@ class Inbound:
 
     def _segment(self, worker: WorkerHandle, message: Segment) -> None:
         descriptor = worker.receiver.descriptors.popleft()
-        self._core.segments.add(message.segment_id, descriptor)
-        os.close(descriptor)
+        try:
+            self._core.segments.add(message.segment_id, descriptor)
+        finally:
+            os.close(descriptor)
 
     def _retire(self, worker: WorkerHandle, message: Retire) -> None:
         self._core.segments.retire(message.segment_id)
@@ -258,8 +285,8 @@ class Inbound:
         except StoreFullError:
             # It asks again with what it gets back by this; what others give back comes later.
             granted = False
-            self._core.room.make(message.size, worker.id)
-            with suppress(StoreFullError):
+            with suppress(StoreFullError, SpillError):
+                self._core.room.make(message.size, worker.id)
                 segments.reserve(message.size)
                 worker.reserved_bytes += message.size
                 granted = True

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from flame_remote._deadline import Deadline
 
+from .bell import Bell
 from .poller import Poller
 from .spin import AdaptiveSpin
 from .turn import Turn
@@ -24,7 +25,7 @@ class Wait(Protocol):
     """Something that a thread waits for."""
 
     done: bool
-    wakeup: threading.Event | None
+    bell: Bell | None
     nudge: Callable[[], None] | None
 
 
@@ -41,7 +42,7 @@ class Engine(Protocol):
         """Called inside a turn, when due."""
 
     def on_bug(self, error: Exception) -> None:
-        """The engine itself has failed, in the background; nothing must wait for it any more."""
+        """The engine itself has failed: nothing must wait for it any more. Outside a turn."""
 
     def after_turn(self) -> None:
         """Called after each turn, outside it."""
@@ -73,14 +74,17 @@ class Loop:
             while not wait.done:
                 if self._may_lead(me, wait):
                     self._lead(wait, deadline)
-                elif wait.wakeup is not None:
-                    wait.wakeup.wait(deadline.remaining())
-                    wait.wakeup.clear()
+                elif wait.bell is not None:
+                    wait.bell.wait(deadline.remaining())
                 if deadline.expired():
                     return wait.done
             return True
         finally:
-            self._leave(me, wait, leads_on=nested)
+            try:
+                self._leave(me, wait, leads_on=nested)
+            except KeyboardInterrupt:  # it may have come before anything was done
+                self._leave(me, wait, leads_on=nested)
+                raise
 
     def pump(self) -> None:
         """Handle what has come, without waiting. The caller has its turn."""
@@ -123,8 +127,8 @@ class Loop:
                 self._poller.arm(False)
                 wait.nudge = self._nudge_leader
                 return True
-            if wait.wakeup is None:
-                wait.wakeup = threading.Event()
+            if wait.bell is None:
+                wait.bell = Bell()
                 self._followers.append(wait)
             return wait.done
 
@@ -162,7 +166,7 @@ class Loop:
     def _leave(self, me: int, wait: Wait, *, leads_on: bool) -> None:
         with self._turn:
             wait.nudge = None
-            if wait.wakeup is not None and wait in self._followers:
+            if wait.bell is not None and wait in self._followers:
                 self._followers.remove(wait)
             if self._leader == me and not leads_on:
                 self._leader = None
@@ -173,18 +177,21 @@ class Loop:
             # Also one that was called to lead, and finds its own wait over, calls the next.
             if self._followers:
                 follower = self._followers[0]
-                if follower.wakeup is not None:
-                    follower.wakeup.set()
+                if follower.bell is not None:
+                    follower.bell.ring()
             else:
                 self._poller.arm(True)
 
     def _handle(self, ready: list[tuple[int, int]]) -> None:
-        with self._turn:
-            self._poller.handle(ready)
-            self._core.drain()
-            due = self._core.next_timer()
-            if due is not None and time.monotonic() >= due:
-                self._core.on_timer()
+        try:
+            with self._turn:
+                self._poller.handle(ready)
+                self._core.drain()
+                due = self._core.next_timer()
+                if due is not None and time.monotonic() >= due:
+                    self._core.on_timer()
+        except Exception as error:
+            self._core.on_bug(error)
         # A callback may wait, too: it then leads in the place of the wait that it interrupts.
         self._core.after_turn()
 
@@ -203,8 +210,4 @@ class Loop:
             self._poller.wait_in_background(self._timeout(None))
             if self._closed:
                 return
-            try:
-                self._handle(self._poller.poll(0) if self._leader is None else [])
-            except Exception as error:
-                self._core.on_bug(error)
-                return
+            self._handle(self._poller.poll(0) if self._leader is None else [])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flame_remote.exceptions import ObjectError
 
 from . import _linux, spill, stored_value
+from .finalisers import finaliser
 
 if TYPE_CHECKING:
     import weakref
@@ -251,6 +252,7 @@ class _Lease:
         self.watch: weakref.ref[Any] | None = None
 
 
+@finaliser
 def _end(
     lease: _Lease, ended: deque[_Lease], on_release: Callable[[], None], watch: object
 ) -> None:

@@ -13,6 +13,11 @@ from typing import Any, Final, NamedTuple
 
 HEADER: Final = Struct("<II")
 
+
+class NotAMessage(ValueError):
+    """Bytes that nobody of ours can have written."""
+
+
 # A value inside a message: (kind, data, refs) of an Outcome, as a plain tuple.
 Value = tuple[int, Any, tuple[int, ...]]
 # An argument beside a task: (place, object id, kind, data).
@@ -45,6 +50,12 @@ class LoadTarget(NamedTuple):
     code: bytes
     max_concurrency: int
     path: list[str] | None
+
+
+class UnloadTarget(NamedTuple):
+    """No task will name this code any more, unless it is loaded again."""
+
+    target_id: int
 
 
 class Segment(NamedTuple):
@@ -132,11 +143,12 @@ class Results(NamedTuple):
 
 class Counts(NamedTuple):
     """What this worker has begun, and has ceased, to refer to, and stored values that it no longer
-    reads. Takes effect in this order."""
+    reads; and which exported targets none of its tasks can call any more. In this order."""
 
     held: list[int]
     dropped: list[int]
     unpinned: list[int]
+    forgotten: tuple[int, ...] = ()
 
 
 class Returned(NamedTuple):
@@ -216,11 +228,12 @@ class Reserve(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """A task cancels another."""
+    """A task cancels another, and with `recursive` what that has started."""
 
     request_id: int
     object_id: int
     force: bool
+    recursive: bool = True
 
 
 class Kill(NamedTuple):
@@ -229,10 +242,45 @@ class Kill(NamedTuple):
     actor_id: int
 
 
+class Ask(NamedTuple):
+    """A task wants to know, or to change, something that is no value: see questions.py."""
+
+    request_id: int
+    question: str
+    arguments: tuple[Any, ...]
+
+
+class Told(NamedTuple):
+    """Answer to Ask, sent to the worker."""
+
+    request_id: int
+    answer: Any
+
+
+class Record(NamedTuple):
+    """From now on, tell how long each task ran, or which lines make refs. Sent to the worker."""
+
+    spans: bool
+    sites: bool
+
+
+class Spans(NamedTuple):
+    """When tasks ran: (task id, began, ended, thread), in seconds of the monotonic clock."""
+
+    spans: list[tuple[int, float, float, int]]
+
+
+class Sites(NamedTuple):
+    """Which lines have made refs: (object id, "file:line")."""
+
+    sites: list[tuple[int, str]]
+
+
 MESSAGES: Final = (
     RunTasks, LoadTarget, Segment, Retire, Values, Ready, Granted, Deadlock, Free, Shrink, Stop,
     Recall, Interrupt, Hello, Results, Counts, Returned, Fetch, Watch, Abandon, Submit,
-    ExportTarget, Put, Reserve, Cancel, Kill,
+    ExportTarget, Put, Reserve, Cancel, Kill, Ask, Told, Record, Spans, Sites,
+    UnloadTarget,
 )  # fmt: skip
 _CODES: Final[dict[type, int]] = {message: code for code, message in enumerate(MESSAGES)}
 
@@ -246,9 +294,9 @@ def encode(message: Message, descriptors: int = 0) -> bytes:
 
 
 def decode(body: bytes | memoryview) -> Message:
-    """Return the message in a frame's body. Raises ValueError if it is none of ours."""
+    """Return the message in a frame's body. Raises NotAMessage if it is none of ours."""
     try:
         code, *fields = pickle.loads(body)
         return MESSAGES[code](*fields)
     except Exception as error:
-        raise ValueError(f"not a message: {error}") from error
+        raise NotAMessage(f"not a message: {error}") from error

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
 
-from flame_remote._execute.unread import report_unread
+from flame_remote._execute.unread import report_unread, was_cancelled
 from flame_remote._ids import ObjectId
 from flame_remote._outcome import Kind
+from flame_remote._scheduling.lineage import Lineage
 from flame_remote._spec import TargetKind, TaskSpec
+
+_FAILED: Final = int(Kind.FAILED)
 
 
 class Watcher(Protocol):
@@ -75,6 +78,9 @@ class ObjectTable:
         self.gone: deque[ObjectId] = deque()
         # Errors of objects that are gone and that nobody looked at, to be reported outside a turn.
         self.unread: deque[bytes] = deque()
+        # Which task started which; and who wants to know of calls that fail, if anybody.
+        self.lineage = Lineage()
+        self.on_failure: Callable[[TaskSpec, bytes], None] | None = None
 
     def hold(self, object_ids: Iterable[ObjectId]) -> None:
         """Count one more holder for each."""
@@ -120,6 +126,8 @@ class ObjectTable:
         spec, stored.spec = stored.spec, None
         stored.kind = kind
         stored.data = data
+        if spec is not None and (self.lineage.nodes or kind == _FAILED):
+            self._task_ended(stored, spec)
         if refs:
             stored.refs = refs
             self.hold(refs)
@@ -134,6 +142,14 @@ class ObjectTable:
             unheld += held_by(spec)
         if unheld:
             self.release(unheld)
+
+    def _task_ended(self, stored: StoredObject, spec: TaskSpec) -> None:
+        if stored.kind == _FAILED:
+            if spec.parent in self.lineage.nodes and not was_cancelled(stored.data):
+                stored.was_read |= self.lineage.failed(spec.parent, stored.data)
+            if self.on_failure is not None:
+                self.on_failure(spec, stored.data)
+        self.lineage.ended(spec.id)
 
     def unpin(self, object_id: ObjectId) -> None:
         """Count one reader less."""

@@ -20,6 +20,7 @@ from .messages import (
     RunTasks,
     Segment,
     TaskEntry,
+    UnloadTarget,
     Values,
 )
 from .objects import StoredObject
@@ -43,7 +44,9 @@ class Outbound:
 
     def send_tasks(self, command: commands.SendTasks) -> None:
         """Send a worker tasks, and before them the code that it does not have."""
-        worker = self._core.crew.workers[command.worker_id]
+        worker = self._core.crew.workers.get(command.worker_id)
+        if worker is None:
+            return  # it could not be started; they come back as its end is reported
         entries: list[TaskEntry] = []
         for record in command.records:
             spec = record.spec
@@ -69,6 +72,16 @@ class Outbound:
         self._core.crew.send(
             worker, LoadTarget(target.id, kind, target.name, target.code, concurrency, path)
         )
+
+    def unload(self, target_id: int) -> None:
+        """Have workers forget code that nobody can call any more, and the refs that it closes over.
+
+        The code of an actor stays: its instance lives on it.
+        """
+        for worker in self._core.crew.workers.values():
+            if target_id in worker.targets and not worker.actor_id:
+                worker.targets.remove(target_id)
+                self._core.crew.send(worker, UnloadTarget(target_id))
 
     def _dependencies(
         self, worker: WorkerHandle, places: Sequence[tuple[int | str, ObjectId]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 Handler = Callable[[int], None]
 
@@ -19,17 +19,20 @@ class Poller:
     """
 
     def __init__(self) -> None:
-        self._inner = select.epoll()
-        self._outer = select.epoll()
-        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._outer.register(self._wakeup, select.EPOLLIN)
-        self._outer.register(self._inner.fileno(), select.EPOLLIN)
-        self._ending = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._inner.register(self._ending, select.EPOLLIN)
-        self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        """Begin with nobody to listen to. Raises OSError (EMFILE)."""
         self._handlers: dict[int, Handler] = {}
-        self.register(self._nudge, self._take_nudge)
         self._closed = False
+        with ExitStack() as undo:
+            self._inner = undo.enter_context(select.epoll())
+            self._outer = undo.enter_context(select.epoll())
+            self._wakeup = _eventfd(undo)
+            self._ending = _eventfd(undo)
+            self._nudge = _eventfd(undo)
+            self._outer.register(self._wakeup, select.EPOLLIN)
+            self._outer.register(self._inner.fileno(), select.EPOLLIN)
+            self._inner.register(self._ending, select.EPOLLIN)
+            self.register(self._nudge, self._take_nudge)
+            undo.pop_all()
 
     def register(self, descriptor: int, handler: Handler) -> None:
         """Call `handler(events)` whenever there is something to read."""
@@ -97,3 +100,9 @@ class Poller:
         os.close(self._ending)
         os.close(self._nudge)
         os.close(self._wakeup)
+
+
+def _eventfd(undo: ExitStack) -> int:
+    descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    undo.callback(os.close, descriptor)
+    return descriptor

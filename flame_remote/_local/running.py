@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from flame_remote._execute.call import execute, is_coroutine
 from flame_remote._execute.failure import encode_error, encode_failure
 from flame_remote._execute.result import cannot_rebuild, pack_result
-from flame_remote._ids import TaskId
+from flame_remote._ids import ObjectId, TaskId
 from flame_remote._outcome import Kind, Outcome
 from flame_remote._spec import TargetKind
 from flame_remote._wire.arguments import unpack_arguments
@@ -22,7 +22,8 @@ from flame_remote.exceptions import FlameError, SerializationError, TaskCancelle
 from .concurrency import AsyncCalls, Calls, ThreadedCalls, has_async_methods
 from .messages import LoadTarget, ResultEntry, TaskEntry
 from .output import TaskOutput
-from .values import Storage, open_value
+from .shelter import Struck
+from .values import Opened, Storage, open_values
 from .worker import Worker, current_task
 
 
@@ -39,6 +40,8 @@ class Runner:
 
     def __init__(self, worker: Worker, storage: Storage) -> None:
         self._worker = worker
+        self._link = worker.link
+        self._shelter = worker.shelter
         self._storage = storage
         self._targets: dict[int, LoadTarget] = {}
         self._functions: dict[int | str, Callable[..., Any]] = {}
@@ -51,6 +54,7 @@ class Runner:
         # Any thread.
         self._names: dict[TaskId, str] = {}  # of calls that run beside others
         worker.load_target = self.add_target
+        worker.unload_target = self.remove_target
         worker.run = self.run
 
     def add_target(self, target: LoadTarget) -> None:
@@ -58,6 +62,11 @@ class Runner:
         self._targets[target.target_id] = target
         if target.kind == TargetKind.ACTOR.value:
             self._worker.gives_back = False
+
+    def remove_target(self, target_id: int) -> None:
+        """Forget code that no task will name."""
+        self._targets.pop(target_id, None)
+        self._functions.pop(target_id, None)
 
     def write_to(self, outputs: tuple[TaskOutput, ...]) -> None:
         """Tell where tasks print."""
@@ -67,6 +76,8 @@ class Runner:
         """Let go of the instance that lives here, so that its own clean-up runs."""
         self._functions.clear()
         self._instance = None
+        if self._awaited is not None:
+            self._awaited.close()
 
     def current_name(self) -> str:
         """Return the name of the task that the calling code runs in. Any thread."""
@@ -77,6 +88,8 @@ class Runner:
 
     def name_of(self, target_id: int | str) -> str:
         """Return a target's name for people."""
+        if target_id == "__call__":  # of the function that is the instance here
+            return self._actor_name
         if isinstance(target_id, str):
             return f"{self._actor_name}.{target_id}"
         return self._targets[target_id].name
@@ -84,81 +97,103 @@ class Runner:
     # --- one task -----------------------------------------------------------------------
 
     def run(self, entry: TaskEntry) -> None:
-        """Run one task to its end, or start it if the actor here runs several at a time."""
-        if self._calls is not None:
-            if entry[0] in self._worker.unwanted:
-                self._worker.drop(entry)
-                return
-            self._calls.start(entry)
-            return
+        """Run one task to its end, or start it if the actor here runs several at a time.
+
+        Sheltered; the task is exposed while its own code runs. Never raises.
+        """
         task_id, target_id, payload, dependencies, at_once = entry
-        worker = self._worker
-        if at_once and worker.outbox:
-            worker.flush()
+        worker, link, shelter = self._worker, self._link, self._shelter
+        if self._calls is not None:
+            if shelter.take(task_id):
+                worker.drop(entry)
+            else:
+                self._calls.start(entry)
+            return
+        if at_once and link.outbox:
+            link.flush()
         worker.start_task(task_id)
         current_task.set(task_id)
         self._running_target = target_id
         started = time.perf_counter()
         try:
-            # Asked after start_task: a cancel that has missed it there is seen here.
-            if worker.unwanted and task_id in worker.unwanted:
-                raise KeyboardInterrupt
             function = self._functions.get(target_id)
             if function is None or dependencies or type(payload) is not tuple:
-                started, succeeded, value = self._prepare_and_call(entry)
+                started, (succeeded, value) = self._prepare_and_call(entry)
             else:
                 # The common call, in as few steps as can be (benchmarks: submit of no-op tasks).
+                shelter.exposed = task_id
+                if shelter.wanted:
+                    shelter.strike()
                 succeeded, value = execute(function, payload, {})
-            if succeeded and is_atom(value):
-                result: ResultEntry = (task_id, 1, value, ())
-                keep = None
-            else:
-                if succeeded and is_coroutine(value):
-                    succeeded, value = self._await(task_id, value)
-                result, keep = self._pack(task_id, target_id, succeeded, value)
-        except KeyboardInterrupt:  # it came between the lines above
-            result, keep = self._cancelled(task_id, target_id), None
+            shelter.exposed = 0
+        except Struck as error:  # between the lines above
+            succeeded, value = False, error
+        if succeeded and is_atom(value):
+            result: ResultEntry = (task_id, 1, value, ())
+            keep = None
+        else:
+            if succeeded and is_coroutine(value):
+                succeeded, value = self._await(task_id, value)
+            result, keep = self._pack(task_id, target_id, succeeded, value)
+            del value  # an error refers to this frame: a cycle, and in it what the task had
         worker.running = 0
         for output in self._outputs:
             if output.partial:
                 output.end_task()
-        worker.end_task(result, keep, started, target_id if type(target_id) is int else 0)
+        link.end_task(result, keep, started, target_id if type(target_id) is int else 0)
 
-    def _prepare_and_call(self, entry: TaskEntry) -> tuple[float, bool, Any]:
+    def _prepare_and_call(self, entry: TaskEntry) -> tuple[float, tuple[bool, Any]]:
+        """Return when the call began, and what `execute` answers. Leaves the task exposed."""
         try:
-            function, args, kwargs = self.prepare(entry)
+            opened = self._open_arguments(entry)
+            self._shelter.expose(entry[0])
+            function, args, kwargs = self._rebuild(entry, opened)
         except Unloadable as unloadable:
-            return time.perf_counter(), False, unloadable
-        started = time.perf_counter()
-        succeeded, value = execute(function, args, kwargs)
-        return started, succeeded, value
+            return time.perf_counter(), (False, unloadable)
+        # Kept in no variable; see `run`.
+        return time.perf_counter(), execute(function, args, kwargs)
 
     def prepare(self, entry: TaskEntry) -> tuple[Callable[..., Any], tuple[Any, ...], Any]:
         """Return the function and its arguments. Runs code of the user's values. Any thread.
 
         Raises Unloadable.
         """
+        return self._rebuild(entry, self._open_arguments(entry))
+
+    def open(self, values: Iterable[tuple[ObjectId, int, Any]]) -> list[Opened]:
+        """Open values that came in a message, to be rebuilt by whoever may run their code.
+
+        Any thread, the main one sheltered.
+        """
+        with self._link.turn:
+            return open_values(values, self._worker.mappings, self._link.counts.unpinned)
+
+    def _open_arguments(self, entry: TaskEntry) -> list[Opened]:
+        dependencies = entry[3]
+        if not dependencies:
+            return []
+        try:
+            return self.open([dependency[1:] for dependency in dependencies])
+        except Exception as error:
+            raise self._unloadable_argument(entry, error) from None
+
+    def _rebuild(
+        self, entry: TaskEntry, opened: Sequence[Opened]
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], Any]:
         _, target_id, payload, dependencies, _ = entry
         function = self._function(target_id)
         try:
-            values = [
-                (place, self.load_value(object_id, kind, data))
-                for place, object_id, kind, data in dependencies
-            ]
-            args, kwargs = unpack_arguments(payload, values)
-        except (Exception, SystemExit) as error:
-            what = f"an argument of {self.name_of(target_id)}()"
-            raise Unloadable(_rebuild_error(what, error)) from None
+            places = [place for place, *_ in dependencies]
+            values = [value.load() for value in opened]
+            args, kwargs = unpack_arguments(payload, zip(places, values, strict=True))
+        except Struck:
+            raise
+        except BaseException as error:
+            raise self._unloadable_argument(entry, error) from None
         return function, args, kwargs
 
-    def load_value(self, object_id: int, kind: int, data: Any) -> Any:
-        """Rebuild a value that came in a message. Any thread."""
-        if kind != Kind.STORED:
-            return data if kind == Kind.ATOM else unpack(data)
-        release = partial(self._worker.counts.unpinned.append, object_id)
-        with self._worker.turn:
-            pickled, buffers = open_value(data, self._worker.mappings, release)
-        return unpack(pickled, buffers)
+    def _unloadable_argument(self, entry: TaskEntry, error: BaseException) -> Unloadable:
+        return Unloadable(_rebuild_error(f"an argument of {self.name_of(entry[1])}()", error))
 
     def _function(self, target_id: int | str) -> Callable[..., Any]:
         function = self._functions.get(target_id)
@@ -176,7 +211,9 @@ class Runner:
         is_actor = target.kind == TargetKind.ACTOR.value
         try:
             code = unpack(target.code)
-        except (Exception, SystemExit) as error:
+        except Struck:
+            raise
+        except BaseException as error:
             what = "class" if is_actor else "function"
             raise Unloadable(_rebuild_error(f"the {what} {target.name}", error)) from None
         if is_actor:
@@ -200,6 +237,9 @@ class Runner:
             self._awaited = AsyncCalls(self, self._worker, 1)
         self._worker.interrupt_call = self._awaited.interrupt
         try:
+            if self._shelter.take(task_id):  # a cancel that came before that
+                coroutine.close()
+                return False, Struck()
             return self._awaited.run(task_id, coroutine)
         finally:
             self._worker.interrupt_call = _cannot_interrupt
@@ -213,10 +253,10 @@ class Runner:
 
     def finish_call(self, entry: TaskEntry, succeeded: bool, value: Any) -> None:
         """Send the result of a call that ran beside others. Any thread."""
-        result, keep = self._pack(entry[0], entry[1], succeeded, value)
+        # In no variable of this frame: what the result keeps alive must die as it is sent.
+        self._link.outbox.append(self._pack(entry[0], entry[1], succeeded, value))
         self._names.pop(entry[0], None)
-        self._worker.outbox.append((result, keep))
-        self._worker.flush()
+        self._link.flush()
 
     def _pack(
         self, task_id: TaskId, target_id: int | str, succeeded: bool, value: Any
@@ -233,16 +273,13 @@ class Runner:
                 return (task_id, int(kind), data, refs), packed.refs
             except FlameError as error:
                 return _failed(task_id, encode_error(error)), None
-            except Exception as error:
+            except BaseException as error:  # of the value's own __reduce__
                 value = error
         if isinstance(value, Unloadable):
             return _failed(task_id, encode_error(value.error)), None
-        if self._worker.was_interrupted(task_id) and not isinstance(value, Exception):
-            return self._cancelled(task_id, target_id), None  # by KeyboardInterrupt, CancelledError
+        if isinstance(value, Struck):
+            return _failed(task_id, encode_error(TaskCancelledError(name))), None
         return _failed(task_id, encode_failure(value, name, task_id, os.getpid())), None
-
-    def _cancelled(self, task_id: TaskId, target_id: int | str) -> ResultEntry:
-        return _failed(task_id, encode_error(TaskCancelledError(self.name_of(target_id))))
 
 
 def _failed(task_id: TaskId, data: bytes) -> ResultEntry:

@@ -41,10 +41,14 @@ class Segments:
         return self.capacity_bytes - self.reserved_bytes
 
     def add(self, segment: int, descriptor: int) -> None:
-        """Know a segment; keeps a descriptor of its own."""
-        self._descriptors[segment] = os.dup(descriptor)
-        self._live_bytes[segment] = 0
+        """Know a segment; keeps a descriptor of its own. Raises OSError (EMFILE)."""
         self._mappings.add_segment(segment, descriptor)
+        try:
+            self._descriptors[segment] = os.dup(descriptor)
+        except OSError:
+            self._mappings.remove_segment(segment)
+            raise
+        self._live_bytes[segment] = 0
 
     def descriptor(self, segment: int) -> int:
         """Return the descriptor of a known segment; it stays ours."""

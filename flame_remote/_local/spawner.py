@@ -23,9 +23,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ._linux import become_subreaper, die_with_parent, pidfd_open
+from .limits import explain, out_of_files
+from .progress import PROGRESS_BYTES
 
-PROGRESS_BYTES: Final = 64 * 1024  # one u64 for each worker; used again by worker number
-PROGRESS_SLOTS: Final = PROGRESS_BYTES // 8
+ERRORS: Final = 3  # the place of its standard error among a worker's descriptors
 _GRACE_SECONDS: Final = 0.5  # for idle workers to run their exit hooks
 MARKER: Final = "FLAME_REMOTE_WORKER"  # in the environment of what a worker starts
 
@@ -101,6 +102,8 @@ class Spawner:
                     os.environ.setdefault(variable, value)  # what the user has set stays
                 self._progress = mmap.mmap(descriptors[0], PROGRESS_BYTES)
                 os.close(descriptors[0])
+            case "start" if len(descriptors) < request["fds"]:
+                self._refuse(request["worker"], out_of_files())
             case "start":
                 self._start(request, descriptors)
             case "kill":
@@ -118,21 +121,28 @@ class Spawner:
         me = os.getpid()
         try:
             pid = os.fork()
-        except OSError:
-            self._answer({"is": "ended", "worker": worker_id, "status": None})
+        except OSError as error:
+            self._refuse(worker_id, error)
             pid = -1
         if not pid:
-            self._become_worker(worker_id, descriptors, me)
+            self._become_worker(worker_id, request["word"], descriptors, me)
         for descriptor in descriptors:
             os.close(descriptor)
         if pid > 0:
             self._workers[pid] = worker_id
             self._answer({"is": "started", "worker": worker_id, "pid": pid})
 
-    def _become_worker(self, worker_id: int, descriptors: list[int], spawner_pid: int) -> None:
+    def _refuse(self, worker_id: int, error: OSError) -> None:
+        why = f"could not be started: {explain(error)}"
+        self._answer({"is": "ended", "worker": worker_id, "status": None, "why": why})
+
+    def _become_worker(
+        self, worker_id: int, word: int, descriptors: list[int], spawner_pid: int
+    ) -> None:
         """Never returns."""
         status = 1
         try:
+            os.dup2(descriptors[ERRORS], 2)  # what goes wrong from here on is the worker's own
             die_with_parent(spawner_pid)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -142,7 +152,7 @@ class Spawner:
             assert self._progress is not None
             from .start import start_worker
 
-            status = start_worker(worker_id, descriptors, self._progress, self._config)
+            status = start_worker(worker_id, word, descriptors, self._progress, self._config)
         except BaseException:
             import traceback
 
@@ -158,11 +168,16 @@ class Spawner:
         lost_worker = False
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 break
             if not pid:
                 break
+            if os.WIFSTOPPED(status):
+                if pid in self._workers:
+                    stopped = {"is": "stopped", "worker": self._workers[pid]}
+                    self._answer({**stopped, "signal": os.WSTOPSIG(status)})
+                continue
             worker_id = self._workers.pop(pid, None)
             if worker_id is not None:
                 lost_worker = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import select
@@ -9,11 +11,15 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 from flame_remote._ids import WorkerId
 from flame_remote.exceptions import WorkerStartError
+
+from ._linux import pidfd_open
+from .limits import explain
+from .output_pipe import OutputPipe
 
 # Libraries that start as many threads as there are CPUs, in every worker. Only in workers, and
 # only where the user has not said otherwise.
@@ -33,14 +39,10 @@ class SpawnerHandle:
 
     def __init__(self) -> None:
         """Start the process; returns long before it is ready. Raises WorkerStartError."""
-        self.connection, theirs = socket.socketpair()
         try:
-            with theirs:
-                self.pid = _spawn(theirs.fileno())
+            self._start()
         except OSError as error:
-            self.connection.close()
-            reason = f"{error.strerror} ({sys.executable or 'sys.executable is not set'})"
-            raise WorkerStartError(reason) from error
+            raise WorkerStartError(explain(error)) from error
         self._partial = b""
         self._path: list[str] = []
 
@@ -65,12 +67,15 @@ class SpawnerHandle:
             [progress],
         )
 
-    def start_worker(self, worker_id: WorkerId, descriptors: list[int]) -> None:
-        """Ask for a worker on these ends of its connections, which the caller closes."""
+    def start_worker(self, worker_id: WorkerId, word: int, descriptors: list[int]) -> None:
+        """Ask for a worker on these ends of its connections, which the caller closes.
+
+        `word` is its word of Progress. Raises OSError if the descriptors cannot be sent.
+        """
         if sys.path != self._path:
             self._path = list(sys.path)
             self._request({"do": "path", "path": self._path, "cwd": _working_folder()}, [])
-        self._request({"do": "start", "worker": worker_id}, descriptors)
+        self._request({"do": "start", "worker": worker_id, "word": word}, descriptors)
 
     def kill_worker(self, worker_id: WorkerId) -> None:
         """Ask for a worker's end by SIGKILL."""
@@ -93,47 +98,91 @@ class SpawnerHandle:
         *lines, self._partial = (self._partial + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
-    def close(self, grace_seconds: float) -> None:
-        """End the spawner and all below it; wait until it has. Kills it if it does not obey."""
+    def close(self, grace_seconds: float) -> int | None:
+        """End the spawner and all below it; wait until it has. Kills it if it does not obey.
+
+        Return its status as of os.waitpid, None if another has waited for it. Its `errors` are left
+        open, as what it has written last may not have been read.
+        """
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
-        descriptor = None
-        with suppress(OSError):
-            descriptor = os.pidfd_open(self.pid)
-        if descriptor is not None:
-            ready, _, _ = select.select([descriptor], [], [], grace_seconds)
-            if not ready:
+        poll = select.poll()  # unlike select() it takes descriptors above 1023
+        poll.register(self._process, select.POLLIN)
+        if not poll.poll(grace_seconds * 1000):
+            with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)  # its workers die with it
-            os.close(descriptor)
-        with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        os.close(self._process)
         self.connection.close()
+        try:
+            _, status = os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            return None
+        return status
+
+    def _start(self) -> None:
+        with ExitStack() as undo, ExitStack() as theirs:
+            ours, their_socket = socket.socketpair()
+            undo.callback(ours.close)
+            theirs.callback(their_socket.close)
+            errors, their_errors = os.pipe2(os.O_CLOEXEC)
+            undo.callback(os.close, errors)
+            theirs.callback(os.close, their_errors)
+            # Out of the way of the numbers that they get in the new process.
+            high_socket = _duplicate_above(3, their_socket.fileno(), theirs)
+            high_errors = _duplicate_above(3, their_errors, theirs)
+            self.pid = _spawn(high_socket, high_errors)
+            undo.callback(_end_child, self.pid)
+            self._process = pidfd_open(self.pid)
+            undo.pop_all()
+        self.connection = ours
+        self.errors = OutputPipe(errors, is_error=True)
 
     def _request(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        """Send a request. Raises OSError if descriptors cannot be sent."""
         line = json.dumps({**request, "fds": len(descriptors)}).encode() + b"\n"
-        with suppress(OSError):  # gone: its end is noticed where its answers are read
+        # Gone: its end is noticed where its answers are read.
+        with suppress(BrokenPipeError, ConnectionResetError):
             if descriptors:
                 socket.send_fds(self.connection, [line], descriptors)
             else:
                 self.connection.sendall(line)
 
 
-def _spawn(descriptor: int) -> int:
-    """Start the interpreter on spawner.main; return its pid."""
+def _duplicate_above(number: int, descriptor: int, closing: ExitStack) -> int:
+    duplicate = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, number + 1)
+    closing.callback(os.close, duplicate)
+    return duplicate
+
+
+def _end_child(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def _spawn(connection: int, errors: int) -> int:
+    """Start the interpreter on spawner.main, with these as 3 and 2; return its pid."""
+    if not sys.executable:
+        raise FileNotFoundError(errno.ENOENT, "sys.executable, the Python to start, is not set")
     folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = (
         f"import sys; sys.path.insert(0, {folder!r}); "
         f"from flame_remote._local.spawner import main; main(3, {os.getpid()})"
     )
     flags = _interpreter_flags()
-    return os.posix_spawn(
-        sys.executable,
-        [sys.executable, *flags, "-c", code],
-        os.environ,
-        file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, 3)],
-        setsid=True,
-        setsigmask=[],
-    )
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, *flags, "-c", code],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, connection, 3),
+                (os.POSIX_SPAWN_DUP2, errors, 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+        )
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} ({sys.executable})") from error
 
 
 def _working_folder() -> str:

@@ -136,16 +136,19 @@ class SpillFile:
                     import tempfile
 
                     self._directory = tempfile.gettempdir()
-                fd = _linux.unlinked_file(self._directory)
+                self._fd = self._make_file(self._directory)
             except OSError as error:
                 raise self._error(error) from error
-            try:
-                self._announce(self.segment, fd)
-            except BaseException:
-                os.close(fd)
-                raise
-            self._fd = fd
         return self._fd
+
+    def _make_file(self, directory: str) -> int:
+        fd = _linux.unlinked_file(directory)
+        try:
+            self._announce(self.segment, fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def _release(self, fd: int, offset: int, size: int) -> None:
         # Where holes cannot be punched the space is at least used again.

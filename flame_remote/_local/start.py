@@ -16,22 +16,30 @@ from typing import Any
 
 from flame_remote import _current
 
+from .control import Control
+from .link import Link
 from .nested import WorkerEngine
 from .output import TaskOutput
-from .spawner import MARKER, PROGRESS_SLOTS
+from .spawner import MARKER
 from .worker import Worker
 
 
 def start_worker(
-    worker_id: int, descriptors: list[int], progress: mmap.mmap, config: dict[str, Any]
+    worker_id: int,
+    word: int,
+    descriptors: list[int],
+    progress: mmap.mmap,
+    config: dict[str, Any],
 ) -> int:
-    """Turn this process into a worker and serve; return its exit status."""
+    """Turn this process into a worker and serve; return its exit status.
+
+    `word` is the number of its word in `progress`.
+    """
     channel_fd, control_fd, output_fd, error_fd, last_words_fd = descriptors
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output_fd, 1)
-    os.dup2(error_fd, 2)
     os.close(output_fd)
     os.close(error_fd)
     faulthandler.enable(last_words_fd)  # the driver reads it if this process crashes
@@ -42,17 +50,14 @@ def start_worker(
             os.chdir(config["cwd"])
     # The user's __main__ is not here, and the spawner's must not be taken for it.
     sys.modules["__main__"] = types.ModuleType("__main__")
-    slot = worker_id % PROGRESS_SLOTS
-    worker = Worker(
-        worker_id,
-        socket.socket(fileno=channel_fd),
-        socket.socket(fileno=control_fd),
-        memoryview(progress).cast("Q")[slot : slot + 1],
-    )
+    last_started = memoryview(progress).cast("Q")[word : word + 1]
+    worker = Worker(worker_id, Link(socket.socket(fileno=channel_fd)), last_started)
     engine = WorkerEngine(config["session"], worker, config["resources"])
     _current.set_current(engine)
     outputs = _replace_output(engine)
     engine.runner.write_to(outputs)
+    worker.shelter.watch_signals()
+    Control(worker, socket.socket(fileno=control_fd)).start()
     worker.serve()
     engine.runner.close()
     gc.collect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -10,19 +9,20 @@ from typing import Any
 from flame_remote._ids import ObjectId
 from flame_remote._outcome import Kind
 
+from .bell import Bell
 from .objects import ObjectTable, StoredObject
 
 
 class Waiter:
     """A thread of the driver that waits for a number of objects, or for the first failure."""
 
-    __slots__ = ("_left", "_stop_at_failure", "done", "error", "nudge", "wakeup")
+    __slots__ = ("_left", "_stop_at_failure", "bell", "done", "error", "nudge")
 
     def __init__(self, number: int, *, stop_at_failure: bool) -> None:
         self._left = number
         self._stop_at_failure = stop_at_failure
         self.done = number <= 0
-        self.wakeup: threading.Event | None = None  # made by the loop, if it must
+        self.bell: Bell | None = None  # made by the loop, if it must
         self.nudge: Callable[[], None] | None = None  # set by the loop while this thread leads
         self.error: BaseException | None = None  # the engine ended meanwhile
 
@@ -39,8 +39,8 @@ class Waiter:
 
     def _finish(self) -> None:
         self.done = True
-        if self.wakeup is not None:
-            self.wakeup.set()
+        if self.bell is not None:
+            self.bell.ring()
         if self.nudge is not None:
             self.nudge()
 

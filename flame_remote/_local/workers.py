@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
-from collections import Counter, deque
-from contextlib import suppress
+from collections import Counter
+from contextlib import ExitStack
 from typing import Any, Final
 
 from flame_remote._ids import ActorId, ObjectId, WorkerId
 
 from ._linux import memory_file
 from .channel import Receiver, Sender
+from .exit_status import in_words
 from .messages import Message
+from .output_pipe import OutputPipe
 
-_TAIL_BYTES: Final = 4096
 _LAST_WORDS_BYTES: Final = 64 * 1024  # faulthandler's stacks of all threads; cut off beyond
 _PACKAGE: Final = f"{os.sep}flame_remote{os.sep}"
 _BOOTSTRAP: Final = '  File "<string>", line 1 in <module>'  # of the spawner's command line
@@ -26,23 +26,24 @@ class WorkerHandle:
     """Connections to a worker process, and what it knows and holds. Used inside a turn only."""
 
     def __init__(self, worker_id: WorkerId, actor_id: ActorId) -> None:
-        """Make the connections. `theirs` must be sent to the new process, then closed."""
+        """Make the connections. `theirs` must be sent to the new process, then closed.
+
+        Raises OSError (EMFILE), and has then left nothing open.
+        """
         # Constant after construction.
         self.id = worker_id
         self.actor_id = actor_id
-        self.channel, channel = socket.socketpair()
-        self.control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.channel.setblocking(False)
-        self.control.setblocking(False)
-        output, their_output = os.pipe2(os.O_CLOEXEC)
-        errors, their_errors = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(output, False)
-        os.set_blocking(errors, False)
-        self._last_words = memory_file("flame-last-words", _LAST_WORDS_BYTES)
-        their_words = os.dup(self._last_words)
-        self.theirs = [channel.detach(), control.detach(), their_output, their_errors, their_words]
-        self.output = OutputPipe(output, is_error=False)
-        self.errors = OutputPipe(errors, is_error=True)
+        self.theirs: list[int] = []
+        with ExitStack() as undo:
+            undo.callback(self.close_theirs)
+            self.channel = self._make_socket(undo)
+            self.control = self._make_socket(undo)
+            self.output = self._make_pipe(undo, is_error=False)
+            self.errors = self._make_pipe(undo, is_error=True)
+            self._last_words = memory_file("flame-last-words", _LAST_WORDS_BYTES)
+            undo.callback(os.close, self._last_words)
+            self.theirs.append(os.dup(self._last_words))
+            undo.pop_all()
         self.receiver = Receiver(self.channel)
         self._sender = Sender(self.channel)
         self._control_sender = Sender(self.control)
@@ -58,6 +59,21 @@ class WorkerHandle:
         self.reserved_bytes = 0
         self.status: int | None = None  # as os.waitpid gives it, once it has ended
         self.peak_bytes = 0
+        self.why = ""  # it was ended by us, or could not be started
+
+    def _make_socket(self, undo: ExitStack) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        undo.callback(ours.close)
+        self.theirs.append(theirs.detach())
+        ours.setblocking(False)
+        return ours
+
+    def _make_pipe(self, undo: ExitStack, *, is_error: bool) -> OutputPipe:
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        self.theirs.append(theirs)
+        pipe = OutputPipe(ours, is_error=is_error)
+        undo.callback(pipe.close)
+        return pipe
 
     def close_theirs(self) -> None:
         """Close this process's copies of the worker's ends."""
@@ -80,17 +96,16 @@ class WorkerHandle:
 
     def how_it_ended(self) -> str:
         """Say in words how the process ended: "was killed by signal 9 (SIGKILL)"."""
-        status = self.status
-        if status is None:
+        if self.why:
+            return self.why
+        if self.status is None:
             return "could not be started"
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            try:
-                name = f" ({signal.Signals(number).name})"
-            except ValueError:
-                name = ""
-            return f"was killed by signal {number}{name}"
-        return f"exited with code {os.WEXITSTATUS(status)} and without a result"
+        how = in_words(self.status)
+        if not os.WIFSIGNALED(self.status):
+            return f"{how} and without a result"
+        if os.WTERMSIG(self.status) == signal.SIGKILL and self.peak_bytes:  # for want of memory?
+            how += f", having used {self.peak_bytes >> 20} MiB at most"
+        return how
 
     def last_output(self) -> str:
         """Return what the process wrote last, and where it was if it crashed."""
@@ -112,42 +127,3 @@ class WorkerHandle:
         self.output.close()
         self.errors.close()
         self.close_theirs()
-
-
-class OutputPipe:
-    """What a worker prints: passed on to this process's own stream, and the end of it kept."""
-
-    def __init__(self, descriptor: int, *, is_error: bool) -> None:
-        self.descriptor = descriptor
-        self._is_error = is_error
-        self._tail: deque[bytes] = deque()
-        self._tail_bytes = 0
-
-    def pass_on(self) -> str | None:
-        """Return what there is to be printed; None at the end. Never blocks."""
-        try:
-            data = os.read(self.descriptor, 65536)
-        except BlockingIOError:
-            return ""
-        if not data:
-            return None
-        self._tail.append(data)
-        self._tail_bytes += len(data)
-        while self._tail_bytes - len(self._tail[0]) > _TAIL_BYTES:
-            self._tail_bytes -= len(self._tail.popleft())
-        return data.decode("utf-8", "replace")
-
-    def print(self, text: str) -> None:
-        """Write to this process's own stream. May block; outside a turn."""
-        stream = sys.stderr if self._is_error else sys.stdout
-        with suppress(OSError, ValueError, AttributeError):  # closed, or there is none
-            stream.write(text)
-            stream.flush()
-
-    def tail(self) -> str:
-        """Return the last lines."""
-        text = b"".join(self._tail)[-_TAIL_BYTES:].decode("utf-8", "replace")
-        return text.strip("\n")
-
-    def close(self) -> None:
-        os.close(self.descriptor)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from flame_remote._ids import ActorId, TaskId, WorkerId, origin_of
+from flame_remote._spec import TargetKind, TaskSpec
 
 from .records import ActorRecord, TaskRecord
 from .states import (
@@ -26,12 +27,13 @@ CALLS_AHEAD: Final = 512
 class Actors:
     """Which calls an actor may be sent next. Part of the scheduler; reads its tasks.
 
-    Calls of one calling process start in the order in which they were made: one whose arguments
-    are late holds up those behind it. Calls of different processes do not wait for each other.
+    Calls of one caller start in the order in which they were made: one whose arguments are late
+    holds up those behind it. Calls of different callers do not wait for each other.
     """
 
     def __init__(self, tasks: Mapping[TaskId, TaskRecord]) -> None:
         self.table: dict[ActorId, ActorRecord] = {}  # living ones, and those to come
+        self.stirred: dict[ActorId, None] = {}  # whose calls are to be looked at
         self._tasks = tasks
 
     def add(self, creation: TaskRecord) -> None:
@@ -43,12 +45,33 @@ class Actors:
         actor = self.table.get(record.spec.actor)
         if actor is None:
             return False
-        origin = origin_of(record.spec.id)
-        queue = actor.queues.get(origin)
+        caller = record.caller = self._caller_of(record.spec)
+        queue = actor.queues.get(caller)
         if queue is None:
-            queue = actor.queues[origin] = deque()
+            queue = actor.queues[caller] = deque()
         queue.append(record)
         return True
+
+    def _caller_of(self, spec: TaskSpec) -> int:
+        """Return whose calls keep their order: the driver's, a plain actor's or, elsewhere, those
+        of each task. One process may run two tasks at a time, one of which waits for the other.
+        """
+        parent = self._tasks.get(spec.parent)
+        if parent is not None:
+            actor = self.table.get(parent.spec.actor)
+            is_alone = actor is None or actor.creation.spec.target.max_concurrency == 1
+            if parent.spec.target.kind is TargetKind.FUNCTION or not is_alone:
+                return parent.spec.id
+        return -origin_of(spec.id)
+
+    def stir(self, actor_id: ActorId) -> None:
+        """Have an actor's calls looked at before the event is over."""
+        self.stirred[actor_id] = None
+
+    def take_stirred(self) -> Iterable[ActorId]:
+        """Return whose calls are to be looked at, each once, and forget them."""
+        stirred, self.stirred = self.stirred, {}
+        return stirred
 
     def starting(self, actor_id: ActorId, worker_id: WorkerId) -> None:
         """Its constructor was sent to a worker of its own."""
@@ -64,10 +87,13 @@ class Actors:
 
     def constructed(self, actor_id: ActorId) -> None:
         """Its constructor has returned."""
-        actor = self.table[actor_id]
+        actor = self.table.get(actor_id)
+        if actor is None:
+            return  # killed meanwhile
         actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.CONSTRUCTED)
         if actor.released:
             actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.RELEASED)
+        self.stir(actor_id)
 
     def released(self, actor_id: ActorId) -> None:
         """No handle is left anywhere."""
@@ -76,6 +102,7 @@ class Actors:
             actor.released = True
             if actor.state is ActorState.ALIVE:
                 actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.RELEASED)
+            self.stir(actor_id)
 
     def may_leave(self, actor_id: ActorId) -> bool:
         """Say whether it has no handle and, after `take_calls`, no call left."""
@@ -96,7 +123,7 @@ class Actors:
         room = 0
         if actor.state in (ActorState.ALIVE, ActorState.LEAVING):
             room = CALLS_AHEAD + actor.creation.spec.target.max_concurrency - len(actor.in_flight)
-        for origin, queue in list(actor.queues.items()):
+        for caller, queue in list(actor.queues.items()):
             sent_before = len(batch)
             while queue:
                 record = queue[0]
@@ -108,9 +135,9 @@ class Actors:
                     break
                 queue.popleft()
             if not queue:
-                del actor.queues[origin]
+                del actor.queues[caller]
             elif len(batch) > sent_before:
-                actor.queues[origin] = actor.queues.pop(origin)  # next time others come first
+                actor.queues[caller] = actor.queues.pop(caller)  # next time others come first
         return actor.worker_id, batch
 
     def call_left(self, record: TaskRecord) -> None:
@@ -118,6 +145,7 @@ class Actors:
         actor = self.table.get(record.spec.actor)
         if actor is not None:
             actor.in_flight.pop(record.spec.id, None)
+            self.stir(actor.id)
 
     def bury(self, actor_id: ActorId) -> list[TaskRecord]:
         """Forget a dead actor; return its constructor and its calls, some of which have ended."""

@@ -74,11 +74,11 @@ class ReadyQueues:
 
     def pop_best(self, fits: Callable[[Demand], bool]) -> TaskRecord | None:
         """Take out the deepest, then oldest, task whose demand fits, to be sent."""
-        fitting = [queue for queue in self._queues.values() if fits(queue.demand)]
-        if not fitting:
-            return None
-        queue = fitting[0] if len(fitting) == 1 else min(fitting, key=_Queue.rank)
-        return self._pop(queue, 1, 0)[0]
+        best: _Queue | None = None
+        for queue in self._queues.values():
+            if fits(queue.demand) and (best is None or queue.rank() < best.rank()):
+                best = queue
+        return self._pop(best, 1, 0)[0] if best is not None else None
 
     def pop_like(self, record: TaskRecord, count: int) -> list[TaskRecord]:
         """Take out up to `count` more tasks of the same depth, demand and target, to be sent."""
@@ -86,11 +86,9 @@ class ReadyQueues:
         queue = self._queues.get((record.depth, target.demand))
         return self._pop(queue, count, target.id) if queue is not None else []
 
-    def has_deeper_or_other(self, record: TaskRecord) -> bool:
-        """Say whether tasks of another depth or demand than those of `record` are READY."""
-        return len(self._queues) > 1 or (
-            bool(self._queues) and (record.depth, record.spec.target.demand) not in self._queues
-        )
+    def only_kind(self) -> tuple[int, Demand] | None:
+        """Return the depth and demand that all READY tasks share; None if they do not."""
+        return next(iter(self._queues)) if len(self._queues) == 1 else None
 
     def demands(self) -> Iterator[Demand]:
         """Yield what READY tasks ask for."""

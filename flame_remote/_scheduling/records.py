@@ -17,6 +17,7 @@ class TaskRecord:
 
     __slots__ = (
         "attempts",
+        "caller",
         "cancelling",
         "dependents",
         "depth",
@@ -35,6 +36,7 @@ class TaskRecord:
         self.attempts = 0  # times it was running when its worker was lost
         self.depth = 0  # how many tasks it is nested in; deeper ones run first
         self.cancelling = False
+        self.caller = 0  # of an actor's method: whose calls keep their order
         self.worker_id: WorkerId = 0
         self.lease: Lease | None = None  # what it runs under on its worker
         self.started = False  # it has waited for objects there, so it had started
@@ -92,6 +94,11 @@ class WorkerRecord:
         self.recalled = False  # asked for unstarted tasks since a task of its ended or blocked
 
     @property
+    def has_unstarted(self) -> bool:
+        """Whether a worker of functions holds more than its stack and one task that runs."""
+        return len(self.assigned) > len(self.blocked) + 1
+
+    @property
     def is_stuck(self) -> bool:
         """Whether a worker of functions can do nothing but wait: its last task is blocked."""
         return (
@@ -112,7 +119,7 @@ class ActorRecord:
         self.state = ActorState.WAITING
         self.worker_id: WorkerId = 0
         self.released = False  # no handle is left
-        # Calls that were not sent yet, in order for each calling process (by origin). One that
-        # ended meanwhile stays until it comes up; an empty queue goes.
+        # Calls that were not sent yet, in order for each caller. One that ended meanwhile stays
+        # until it comes up; an empty queue goes.
         self.queues: dict[int, deque[TaskRecord]] = {}
         self.in_flight: dict[TaskId, TaskRecord] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from flame_remote._ids import ActorId, TaskId, WorkerId, origin_of
+from flame_remote._ids import ActorId, TaskId, WorkerId
 from flame_remote._spec import TargetKind
 
 from .records import ActorRecord, BlockedRequest, TaskRecord, WorkerRecord
@@ -31,10 +31,10 @@ class WaitGraph:
     def cycle_through(self, request: BlockedRequest) -> tuple[str, ...]:
         """Return the names of tasks by which `request` waits for itself; empty if it does not.
 
-        A request with a time limit, or content with some of its objects, ends by itself: its edges
-        do not count. Only a task that blocks can close a cycle: every other edge that comes into
-        being starts at a new task, which nobody can wait for yet, or leads to one that has not
-        blocked, from which no edge leads on.
+        A request with a time limit, or content with some of its objects, ends by itself, and so
+        does what runs in a doomed worker: their edges do not count. Only a task that blocks can
+        close a cycle: every other edge that comes into being starts at a new task, which nobody
+        can wait for yet, or leads to one that has not blocked, from which no edge leads on.
         """
         path = self._search(request.task_id)
         return tuple(self._tasks[task_id].spec.target.name for task_id in path)
@@ -102,6 +102,8 @@ class _Walk:
             yield from (object_id for _, object_id in spec.dependencies if object_id in self._tasks)
         elif record.started:
             worker = self._workers[record.worker_id]
+            if worker.doomed and self._patient_only:
+                return  # it ends with its process, or is started again
             for request in worker.blocked:
                 if request.task_id == spec.id and (request.patient or not self._patient_only):
                     yield from (task for task in request.object_ids if task in self._tasks)
@@ -122,8 +124,8 @@ class _Walk:
                 yield running
         if record.state is TaskState.ASSIGNED:
             return
-        origin = origin_of(record.spec.id)
-        queue = self._queues.setdefault((actor.id, origin), iter(actor.queues[origin]))
+        key = (actor.id, record.caller)
+        queue = self._queues.setdefault(key, iter(actor.queues[record.caller]))
         while record.spec.id not in self._passed:
             earlier = next(queue)
             self._passed.add(earlier.spec.id)

@@ -15,6 +15,8 @@ from typing import Any, Final
 from flame_remote._refs import ObjectRef, collecting_refs
 from flame_remote.exceptions import SerializationError
 
+from . import own_modules
+
 # A value up to this size rides in messages; a larger one goes to shared memory. Copying 100 KiB
 # five times through the stream costs about what one mapping costs (benchmarks/store.py).
 INLINE_LIMIT_BYTES: Final = 100 * 1024
@@ -77,7 +79,10 @@ def pack(value: object, describe: Callable[[], str]) -> Packed:
 
     with collecting_refs() as refs:
         try:
-            data = pickle.dumps(value, 5, buffer_callback=take)
+            if own_modules.by_value:
+                data = _pack_by_name(value, take)
+            else:
+                data = pickle.dumps(value, 5, buffer_callback=take)
         except Exception:  # whatever a user's __reduce__ or __getstate__ raises
             data = b""
         if not data or b"__main__" in data:
@@ -93,6 +98,25 @@ def unpack(data: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any:
     return pickle.loads(data, buffers=buffers)
 
 
+class _TravelsByValue(Exception):
+    """There is code of the user's in the value, which the other side cannot import."""
+
+
+class _ByNamePickler(pickle.Pickler):
+    """Gives up at code that must be sent."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if own_modules.is_code_to_send(obj):
+            raise _TravelsByValue
+        return NotImplemented
+
+
+def _pack_by_name(value: object, take: Callable[[pickle.PickleBuffer], bool]) -> bytes:
+    stream = io.BytesIO()
+    _ByNamePickler(stream, 5, buffer_callback=take).dump(value)
+    return stream.getvalue()
+
+
 def _pack_by_value(
     value: object,
     take: Callable[[pickle.PickleBuffer], bool],
@@ -100,8 +124,15 @@ def _pack_by_value(
 ) -> bytes:
     import cloudpickle  # costs tens of milliseconds: only for code that cannot be imported
 
+    class OwnModulesPickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if own_modules.is_code_to_send(obj):
+                own_modules.register(obj)
+            return super().reducer_override(obj)
+
     stream = io.BytesIO()
-    pickler: Any = cloudpickle.Pickler  # its own stubs do not know `buffer_callback`
+    # The stubs of cloudpickle do not know `buffer_callback`.
+    pickler: Any = OwnModulesPickler if own_modules.by_value else cloudpickle.Pickler
     try:
         pickler(stream, 5, buffer_callback=take).dump(value)
     except Exception as error:

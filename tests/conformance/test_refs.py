@@ -250,3 +250,14 @@ def test_a_proxy_of_a_failed_task_raises_at_first_touch() -> None:
     proxy = fail.remote().proxy()
     with pytest.raises(ValueError, match="no"):
         len(proxy)
+
+
+def test_an_error_shows_the_same_few_frames_however_it_is_asked_for() -> None:
+    ref = fail.remote()
+    frames = []
+    for ask in (lambda: flame.get(ref), lambda: ref.get(), lambda: ref.result()):
+        with pytest.raises(ValueError, match="no") as caught:
+            ask()
+        files = [str(entry.path) for entry in caught.traceback]
+        frames.append(sum("flame_remote" in file and "tests" not in file for file in files))
+    assert frames == [1, 1, 1]

@@ -11,11 +11,13 @@ import atexit
 import ctypes
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import flame_remote as flame
@@ -276,6 +278,35 @@ def interrupted(what: str, times: str) -> None:
     assert flame.get(shared) == bytearray(1 << 20)
     flame.shutdown()
     print("works")
+
+
+# --- short of descriptors -------------------------------------------------------------------------
+
+
+@program
+def forgets_to_close() -> None:
+    """Everything is used for the first time when no file can be opened any more."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+    @flame.remote
+    class Holder:
+        def hold(self, value: object) -> object:
+            return value
+
+    flame.get(square.remote(1))
+    ready()
+    files: list[int] = []
+    with suppress(OSError):
+        while True:
+            files.append(os.open(os.devnull, os.O_RDONLY))
+    error = Holder.remote().hold.remote(1).exception(timeout=20)
+    assert isinstance(error, (flame.WorkerStartError, flame.ActorDiedError)), error
+    print(error)
+    assert flame.get(square.remote(3)) == 9
+    for file in files:
+        os.close(file)
+    assert flame.get(Holder.remote().hold.remote(1)) == 1
+    flame.shutdown()
 
 
 # --- ended by itself ------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +15,25 @@ import pytest
 from .driver import Driver
 
 KILLS = 10  # of each of five programs
+
+UNGUARDED = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent.parent.parent)!r})
+import psutil
+import flame_remote as flame
+
+print("top level", flush=True)
+flame.init(num_cpus=2)
+
+@flame.remote
+def work(n):
+    return n + 1, os.getpid()
+
+values = flame.get([work.remote(n) for n in range(200)])
+assert [value for value, _ in values] == list(range(1, 201))
+assert os.getpid() not in {{pid for _, pid in values}}
+print(len(psutil.Process().children(recursive=True)))
+"""
 
 
 def two_at_a_time(strike: Callable[[int], list[str]], number: int) -> None:
@@ -110,6 +131,16 @@ def test_threads_that_wait_at_exit_are_told(tmp_path: Path) -> None:
         assert set(driver.output().split()) <= {"closed"}
         assert driver.errors() == ""
         assert driver.left_behind() == []
+
+
+def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=50)
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    top_level, processes = ended.stdout.splitlines()
+    assert top_level == "top level"
+    assert int(processes) <= 2 + 1  # workers, and what starts them
 
 
 def test_a_driver_needs_no_standard_streams(tmp_path: Path) -> None:

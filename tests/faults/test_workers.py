@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -16,6 +18,7 @@ import pytest
 
 import flame_remote as flame
 
+from ..conftest import wait_until
 from .helpers import Pipe, descendants, note, require_alive, say, square
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -269,6 +272,90 @@ def test_a_stopped_worker_goes_on_where_it_was(tmp_path: Path) -> None:
     os.kill(worker, signal.SIGCONT)
     say(str(tmp_path / "until"), "now")
     assert flame.get(held) == "done"
+
+
+def test_a_worker_that_is_stopped_is_spoken_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(tmp_path / "until")
+    with Pipe(tmp_path) as started:
+        held = hold.options(max_retries=0).remote(started.path, str(tmp_path / "until"), "done")
+        worker = int(started.line())
+    os.kill(worker, signal.SIGSTOP)
+    assert wait_until(lambda: "stopped" in caplog.text)
+    os.kill(worker, signal.SIGCONT)
+    say(str(tmp_path / "until"), "now")
+    assert flame.get(held) == "done"
+    (told,) = [record for record in caplog.records if "stopped" in record.message]
+    assert told.levelname == "WARNING"
+    for word in (f"worker process {worker}", "hold()", "(SIGSTOP)", f"kill -CONT {worker}"):
+        assert word in told.message
+
+
+def test_a_worker_that_holds_on_to_the_interpreter_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @flame.remote(max_retries=0)
+    def sleep_in_c_code() -> str:
+        ctypes.PyDLL(None).usleep(900_000)
+        return "well"
+
+    assert flame.get(sleep_in_c_code.remote()) == "well"
+    assert not caplog.records
+
+
+def test_a_task_for_which_memory_does_not_suffice_fails_and_its_worker_goes_on() -> None:
+    @flame.remote(max_retries=0)
+    def allocate(mib: int) -> tuple[int, int]:
+        status = Path("/proc/self/status").read_text()
+        used = int(status.split("VmSize:")[1].split()[0]) << 10
+        unlimited = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20), unlimited[1]))
+        try:
+            return os.getpid(), len(bytearray(mib << 20))
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, unlimited)
+
+    workers = two_workers()
+    for _ in range(4):
+        with pytest.raises(MemoryError) as caught:
+            flame.get(allocate.remote(400))
+        assert isinstance(caught.value, flame.TaskError)
+    pid, size = flame.get(allocate.remote(100))
+    assert (pid in workers, size) == (True, 100 << 20)
+    assert sorted(two_workers()) == sorted(workers)
+
+
+def test_what_a_failed_task_had_is_let_go_of_at_once() -> None:
+    class Kept:
+        alive = 0
+
+        def __init__(self) -> None:
+            Kept.alive += 1
+
+        def __del__(self) -> None:
+            Kept.alive -= 1
+
+    @flame.remote
+    class Failing:
+        def fail(self, where: str) -> None:
+            gc.disable()  # it would find them in the end
+            kept = Kept()
+            try:
+                raise LookupError(where)
+            except LookupError as error:
+                if kept:
+                    raise ValueError(where) from error
+
+        def alive(self) -> int:
+            return Kept.alive
+
+    for concurrency in (1, 2):
+        failing = Failing.options(max_concurrency=concurrency).remote()
+        for _ in range(3):
+            with pytest.raises(ValueError, match="here"):
+                flame.get(failing.fail.remote("here"))
+        assert flame.get(failing.alive.remote()) == 0
 
 
 def test_a_stopped_worker_can_be_killed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from flame_remote._local.bell import Bell
 from flame_remote._local.objects import ObjectTable, StoredObject
 from flame_remote._local.waits import CallbackWatcher, RemoteRequest, Waiter
 from flame_remote._outcome import Kind
@@ -72,8 +73,8 @@ def test_waiter_that_is_told_of_the_end_is_done_and_knows_why() -> None:
 
 def test_waiter_wakes_the_thread_that_sleeps_for_it(table: ObjectTable) -> None:
     waiter = waiter_on(table, 1)
-    wakeup = waiter.wakeup = threading.Event()
-    thread = threading.Thread(target=wakeup.wait)
+    bell = waiter.bell = Bell()
+    thread = threading.Thread(target=bell.wait, args=[None])
     thread.start()
     table.settle(3, ATOM, 0, ())
     thread.join()

@@ -43,13 +43,15 @@ def run(
                 mode, limit = world.mode_of(frame, step[3])
                 ended = yield wanted, mode, limit
                 if step[3] == "strict":
-                    for child in wanted:
-                        outcome = child.outcome
+                    outcomes = [child.outcome for child in wanted]
+                    for outcome in outcomes:
                         if isinstance(outcome, Failure):
                             return outcome
+                    for outcome in outcomes:
                         if outcome is None:
                             assert task is not None
                             return Failure(ended, task.id)
+                        assert isinstance(outcome, int)
                         value = mix(value, outcome)
         elif kind == "method":
             actor = chosen(frame.handles, step[1])
@@ -63,7 +65,7 @@ def run(
                 world.post(frame, posted)
         elif kind == "board":
             if (posted := chosen(world.board, step[1])) is not None:
-                yield [posted], *world.mode_of(frame, "tolerant")
+                yield [posted], *world.mode_of(frame, step[2])
         elif kind == "cancel":
             if (victim := chosen(made, step[1])) is not None:
                 world.cancel(frame, victim, force=step[2])

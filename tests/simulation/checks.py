@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from flame_remote._ids import origin_of
 from flame_remote._scheduling import commands, events
-from flame_remote._scheduling.scheduler import MAX_FRACTIONAL_WORKERS, START_ATTEMPTS
-from flame_remote._scheduling.states import ActorState, TaskState
-from flame_remote._spec import Demand, TargetKind
+from flame_remote._scheduling.fleet import MAX_FRACTIONAL_WORKERS, START_ATTEMPTS
+from flame_remote._scheduling.states import TaskState
+from flame_remote._spec import Demand
 
+from .tables import Tables
 from .tasks import Failure, Outcome, SimRequest, SimTask
 from .worker import SimWorker
 
@@ -38,7 +38,7 @@ class Checks:
         self._decided: Sequence[commands.Command] = ()
         cpus = max(1, int(world.settings.resources["CPU"]))
         self._worker_limit = 2 * cpus + 2
-        self._blocked_of: SimTask | None = None
+        self.tables = Tables(world)
 
     # --- each event -----------------------------------------------------------------------
 
@@ -58,6 +58,7 @@ class Checks:
         if task.outcome is not None or task.holder is None:
             return  # it has ended, with its actor
         reported = [c for c in decided if type(c) is commands.ReportDeadlock]
+        assert not reported or self._world.settings.cycles, f"nothing can wait for itself: {event}"
         real = waits_for_itself(self._world, task)
         assert bool(reported) == real, f"{event}: {reported}, but that it is one is {real}"
         for report in reported:
@@ -73,7 +74,7 @@ class Checks:
         if len(decided):
             self._placements_fit(decided)
         if self._world.events % EVENTS_PER_INSPECTION == 0:
-            self.inspect()
+            self.tables.inspect()
 
     def _placements_fit(self, decided: Sequence[commands.Command]) -> None:
         """Nothing new was placed on resources that are not there, but at a standstill."""
@@ -84,12 +85,12 @@ class Checks:
         served = {command.worker_id for command in sends}
         if not any(
             worker.assigned and not worker.is_stuck and worker.id not in served
-            for worker in self._scheduler._functions.values()
+            for worker in self._scheduler._fleet.functions.values()
         ):
             return
         for command in sends:
             worker = self._scheduler.workers[command.worker_id]
-            if len(worker.assigned) == len(command.records):  # a new lease
+            if command.helps or len(worker.assigned) == len(command.records):  # a new lease
                 for name, _ in command.records[0].spec.target.demand:
                     assert available[name] >= 0, f"{name} is overdrawn by {command}"
 
@@ -98,12 +99,13 @@ class Checks:
     def worker_starts(self, worker: SimWorker) -> None:
         """Processes stay few."""
         assert worker.id not in self._world.workers
+        assert self._world.now >= self._world.no_starts_until, "starting fails, it has to wait"
         if worker.actor is not None:
             assert worker.actor.id == worker.actor.creation.id
             return
         others = sum(
             not (other.lost or other.ending or other.actor)
-            for other in self._world.workers.values()
+            for other in self._world.present.values()
         )
         first = next(
             command.records[0]
@@ -143,9 +145,8 @@ class Checks:
         if not task.spec.actor:
             actor.end = ""
             return
-        origin = origin_of(task.id)
-        assert task.order > actor.last_sent.get(origin, 0)
-        actor.last_sent[origin] = task.order
+        assert task.order > actor.last_sent.get(task.caller, 0)
+        actor.last_sent[task.caller] = task.order
         assert isinstance(actor.creation.outcome, int)
 
     def helped_request(self, worker: SimWorker) -> SimRequest:
@@ -156,7 +157,12 @@ class Checks:
         return request
 
     def failure_of(self, task: SimTask, command: commands.EndTask) -> Failure:
-        """A task that ends without a result has a reason for that."""
+        """A task that ends without a result has a reason for that.
+
+        A worker keeps what it has until it gives it back or is lost: it may be using it.
+        """
+        holder = task.holder
+        assert holder is None or holder.id == getattr(self._event, "worker_id", 0)
         because = self._world.tasks.get(command.because)
         if command.ending is commands.Ending.ARGUMENT_FAILED:
             assert because is not None
@@ -165,7 +171,7 @@ class Checks:
             return because.outcome
         if command.ending is commands.Ending.ACTOR_DIED:
             assert task.actor is not None
-            assert task.actor.end
+            assert task.actor.end not in ("", "released")
             assert command.because == task.actor.id
         elif command.ending is commands.Ending.CANCELLED:
             assert task.cancelled
@@ -193,9 +199,8 @@ class Checks:
             actor = task.actor
             assert actor is not None
             assert task.starts == 1
-            origin = origin_of(task.id)
-            assert task.order > actor.last_started.get(origin, 0)
-            actor.last_started[origin] = task.order
+            assert task.order > actor.last_started.get(task.caller, 0)
+            actor.last_started[task.caller] = task.order
             return
         if target.max_retries >= 0:
             assert task.lost_running <= target.max_retries
@@ -214,111 +219,6 @@ class Checks:
         assert record.lease in leases
         assert record.lease is not None
         assert not record.lease.lent
-
-    # --- the scheduler's tables -------------------------------------------------------------
-
-    def inspect(self) -> None:
-        """Compare the scheduler's tables with each other, and with the truth."""
-        self._tasks_are_where_they_should_be()
-        self._resources_are_accounted_for()
-        self._workers_are_consistent()
-        self._actors_are_consistent()
-
-    def _tasks_are_where_they_should_be(self) -> None:
-        scheduler = self._scheduler
-        ready = {TargetKind.FUNCTION: 0, TargetKind.ACTOR: 0, TargetKind.METHOD: 0}
-        for task_id, record in scheduler.tasks.items():
-            task = self._world.tasks[task_id]
-            assert task.outcome is None
-            assert task.record is record
-            if record.state is TaskState.ASSIGNED:
-                assert task.holder is not None
-                assert record.worker_id == task.holder.id
-                assert scheduler.workers[record.worker_id].assigned[task_id] is record
-                continue
-            assert task.holder is None
-            missing = sum(argument.outcome is None for argument in task.arguments)
-            assert record.missing == missing
-            assert (record.state is TaskState.READY) == (missing == 0)
-            assert not record.cancelling
-            if record.state is TaskState.READY:
-                ready[record.spec.target.kind] += 1
-        for queues, kind in (
-            (scheduler._queues, TargetKind.FUNCTION),
-            (scheduler._creations, TargetKind.ACTOR),
-        ):
-            assert len(queues) == len(list(queues)) == ready[kind]
-
-    def _resources_are_accounted_for(self) -> None:
-        taken: dict[str, int] = {}
-        for worker in self._scheduler.workers.values():
-            for lease in worker.leases:
-                for name, units in lease.demand:
-                    if not (lease.lent and name == "CPU"):
-                        taken[name] = taken.get(name, 0) + units
-        for name, total in self._pool.total.items():
-            assert self._pool.available[name] == total - taken.get(name, 0), name
-
-    def _workers_are_consistent(self) -> None:
-        scheduler = self._scheduler
-        for worker in scheduler.workers.values():
-            assert not self._world.workers[worker.id].lost
-            idle = worker.id in scheduler._idle
-            if worker.actor_id:
-                assert not idle
-                assert worker.id not in scheduler._functions
-                continue
-            assert scheduler._functions[worker.id] is worker
-            assert idle == (not worker.assigned and not worker.doomed)
-            assert bool(worker.leases) == bool(worker.assigned)
-            assert (worker.id in scheduler._blocked) == bool(worker.blocked)
-            leases = [record.lease for record in worker.assigned.values()]
-            assert all(lease in leases for lease in worker.leases)
-            assert all(lease in worker.leases for lease in leases)
-
-    def _actors_are_consistent(self) -> None:
-        for actor_id, actor in self._scheduler.actors.table.items():
-            truth = self._world.actors[actor_id]
-            assert list(actor.in_flight) == list(truth.in_flight)
-            waiting = {
-                origin: [record.spec.id for record in queue if record.state not in _ENDED]
-                for origin, queue in actor.queues.items()
-            }
-            assert all(waiting.values())
-            assert waiting == {o: list(calls) for o, calls in truth.waiting.items() if calls}
-            if actor.state in (ActorState.WAITING, ActorState.STARTING):
-                assert truth.creation.outcome is None
-                assert not truth.in_flight
-
-    # --- the end ----------------------------------------------------------------------------
-
-    def everything_has_ended(self) -> None:
-        """When nothing happens any more, nothing is left to be done."""
-        from .world import Hang
-
-        world, scheduler = self._world, self._scheduler
-        unfinished = [task for task in world.tasks.values() if task.outcome is None]
-        if unfinished:
-            shown = ", ".join(
-                f"{task.spec.target.name} {task.id} {task.record.state.name}"
-                for task in unfinished[:10]
-            )
-            raise Hang(f"{len(unfinished)} tasks never end: {shown}")
-        self.inspect()
-        assert not scheduler.tasks
-        assert not scheduler.actors.table
-        assert not scheduler._blocked
-        assert not list(scheduler._queues.demands())
-        assert not list(scheduler._creations.demands())
-        assert self._pool.available == self._pool.total
-        assert scheduler.workers.keys() == scheduler._idle.keys()
-        assert len(scheduler._idle) <= scheduler._cpus
-        for worker in world.workers.values():
-            assert worker.lost or worker.id in scheduler._idle
-            assert worker.lost or not (worker.requests or worker.stack or worker.inbox)
-        for actor in world.actors.values():
-            assert actor.handles == 0
-            assert actor.end
 
 
 def _is_whole(demand: Demand) -> bool:

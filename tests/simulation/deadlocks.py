@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flame_remote._ids import origin_of
-
 from .tasks import SimTask
 from .world import World
 
@@ -31,6 +29,8 @@ def _waited_for(world: World, task: SimTask) -> Iterator[SimTask]:
     worker = task.holder
     if worker is None:
         yield from task.arguments
+    elif worker.ending:
+        return
     else:
         for request in worker.requests.values():
             if request.frame.task is task and request.blocks and request.patient:
@@ -54,7 +54,7 @@ def _goes_before(task: SimTask) -> Iterator[SimTask]:
         if running is not task:
             yield running
     if task.holder is None:
-        for earlier in actor.waiting[origin_of(task.id)].values():
+        for earlier in actor.waiting[task.caller].values():
             if earlier is task:
                 break
             yield earlier

@@ -21,7 +21,7 @@ from typing import Any, Final
 #   ["get", back, count, mode]                   waits for results: "strict" fails with them,
 #                                                "tolerant" does not care, "limited" has a time
 #                                                limit, "any" is content with one
-#   ["post", back]  ["board", back]              pins a ref to a board; waits for one from there
+#   ["post", back]  ["board", back, mode]        pins a ref to a board; waits for one from there
 #   ["cancel", back, force]  ["kill", back]  ["drop", back]
 #   ["crash", times]                             ends its process, in the first `times` attempts
 #   ["raise"]
@@ -58,6 +58,7 @@ class Settings:
     faults_until: float = 0.0
     deaths: list[float] = field(default_factory=list)  # when some worker is killed from outside
     fragility: float = 0.0  # how often a worker dies between two things that it does
+    outer_again: bool = True  # after help, the task beneath counts as the one started last
     deaf: float = 0.0  # how often a running task does not react to an interrupt
 
 
@@ -110,12 +111,13 @@ class _Author:
         self.cpus = self.random.choice([1, 1, 2, 2, 3, 4])
         self.calm = chance() < 0.2
         self.cycles = not self.calm and chance() < 0.4
-        self.hogs = not self.cycles and chance() < 0.2  # actors that take CPUs from their makers
+        self.hogs = not self.cycles and chance() < 0.5  # actors that take CPUs from their makers
         self.templates: list[Template] = []
         self.functions: list[list[int]] = [[], [], []]  # template numbers by nesting level
         self.methods: list[list[int]] = [[], [], []]
         self.actors: list[int] = []
         self.hog_actors: list[int] = []
+        self.waiters: list[int] = []  # functions that wait for what was posted last
 
     def write(self) -> Scenario:
         """Return the scenario."""
@@ -127,6 +129,9 @@ class _Author:
         for _ in range(self.random.randint(1, 3)):
             self.actors.append(self._actor(self.random.choice([{}, {"A": 0.5}])))
         roots = list(self.functions[2])
+        if self.cycles:
+            self.waiters = [self._waiter(), self._waiter()]
+            roots.append(self._parent_of_waiters())
         if self.hogs:
             self.hog_actors.append(self._actor({"CPU": 1.0}))
             roots += [self._hog_root() for _ in range(2)]
@@ -143,6 +148,7 @@ class _Author:
             buffering=chance() < 0.7,
             hello=chance() < 0.8,
             cycles=self.cycles,
+            outer_again=chance() < 0.5,
             deaf=pick([0.0, 0.3]),
         )
         if not self.calm:
@@ -166,7 +172,7 @@ class _Author:
             if chance() < 0.1:
                 demand[pick(["R", "S"])] = 1.0  # never held while it waits: that could be for ever
             elif self.cycles and chance() < 0.3:
-                steps.append(["board", self.random.randint(1, 12)])
+                steps.append(self._board())
             if not self.calm and chance() < 0.08:
                 steps.append(["crash", self.random.randint(1, 3)])
             if chance() < 0.08:
@@ -180,7 +186,7 @@ class _Author:
         if level and self.random.random() < 0.7:
             steps += self._nested(level)
         elif self.cycles and self.random.random() < 0.2:
-            steps.append(["board", self.random.randint(1, 12)])
+            steps.append(self._board())
         elif self.random.random() < 0.05:
             steps.append(["raise"])
         return self._add(Template(METHOD, steps))
@@ -191,8 +197,8 @@ class _Author:
         if chance() < 0.2:
             steps.append(["call", pick(self.functions[0]), 2, 0, False])
             steps.append(["get", 0, 2, "tolerant"])
-        if not self.calm and chance() < 0.1:
-            steps.append(pick([["raise"], ["crash", 1]]))
+        if not self.calm and chance() < 0.25:
+            steps.append(pick([["raise"], *[["crash", self.random.randint(1, 4)]] * 2]))
         concurrency = pick([1, 1, 1, 3])
         return self._add(Template(ACTOR, steps, demand, pick([0, 0, 2]), concurrency))
 
@@ -203,9 +209,27 @@ class _Author:
         steps += [["call", pick(self.functions[1]), 2, 0, False], ["get", 0, 4, "tolerant"]]
         return self._add(Template(FUNCTION, steps, {"CPU": 1.0}, pick([0, 3])))
 
+    def _waiter(self) -> int:
+        work = self.random.choice([0.0002, 0.002, 0.01])
+        return self._add(Template(FUNCTION, [["work", work], self._board(0)], {"CPU": 1.0}, 1))
+
+    def _parent_of_waiters(self) -> int:
+        pick = self.random.choice
+        steps: list[Step] = [["call", pick(self.waiters), self.random.randint(1, 3), 0, False]]
+        if self.random.random() < 0.5:  # what fails may end the wait while others run on top of it
+            fails = self._add(Template(FUNCTION, [["work", 0.005], ["raise"]], {"CPU": 1.0}))
+            steps.append(["call", fails, 1, 0, False])
+        steps.append(["work", pick([0.0, 0.002, 0.01, 0.05])])
+        steps.append(["get", 0, 4, pick(["strict", "tolerant", "limited"])])
+        return self._add(Template(FUNCTION, steps, {"CPU": 1.0}, 1))
+
     def _shares(self) -> bool:
         """Whether a method gets handles: with them, actors may come to wait for each other."""
         return self.cycles and self.random.random() < 0.5
+
+    def _board(self, most: int = 12) -> Step:
+        pick = self.random.choice
+        return ["board", self.random.randint(0, most), pick(["tolerant", "tolerant", "limited"])]
 
     def _work(self) -> list[Step]:
         seconds = self.random.choice([0, 0, 0, 0, 0, 0.00001, 0.0002, 0.002, 0.02])
@@ -215,6 +239,8 @@ class _Author:
         """A body that calls others, and mostly waits for them."""
         pick, chance, number = self.random.choice, self.random.random, self.random.randint
         steps: list[Step] = []
+        if chance() < 0.1:
+            steps += self._relay(level)
         for _ in range(number(1, 2)):
             if chance() < 0.7:
                 copies = number(1, 5 if level == 1 else 2)
@@ -234,8 +260,36 @@ class _Author:
                 mode = pick(["strict", "strict", "strict", "tolerant", "limited", "any"])
                 steps.append(["get", 0, number(1, 4), mode])
             if self.cycles and chance() < 0.3:
-                steps.append(pick([["post", 0], ["board", number(1, 12)]]))
+                steps.append(pick([["post", 0], self._board()]))
             steps += self._work()
+        return steps
+
+    def _relay(self, level: int) -> list[Step]:
+        """An actor takes the result of a function that calls that actor itself."""
+        pick = self.random.choice
+        method = ["method", self.random.randint(0, 1), pick(self.methods[0]), 1, 1, False]
+        mode = pick(["strict", "tolerant", "any"])
+        relay: list[Step] = [["call", pick(self.functions[level - 1]), 1, 0, True], method]
+        return [*relay, ["get", 0, pick([1, 2]), mode]]
+
+    def _knot(self, roots: list[int]) -> list[Step]:
+        """Tasks that wait for each other, through arguments, a queue of calls, or a parent."""
+        pick, number = self.random.choice, self.random.randint
+        waiter: Step = ["call", pick(self.waiters), 1, 0, False]
+        method: Step = ["method", number(0, 1), pick(self.methods[0]), 1, 1, False]
+        behind: Step = [*method[:3], 1, 0, False]
+        knot = pick(
+            [
+                [waiter, ["call", pick(self.functions[0]), 1, 1, False]],
+                [waiter, method],
+                [waiter, method, behind],
+                [waiter, method, behind, behind],
+                [["call", roots[-1], pick([1, 1, 6]), 0, False]],
+            ]
+        )
+        steps: list[Step] = [*knot, ["post", 0]]
+        if self.random.random() < 0.3:
+            steps += [["work", pick([0.002, 0.01, 0.05])], ["cancel", number(0, 2), True]]
         return steps
 
     def _driver(self, roots: list[int]) -> list[Step]:
@@ -266,8 +320,15 @@ class _Author:
             if not self.calm and chance() < 0.1:
                 for _ in range(number(1, 10)):
                     steps.append(["cancel", number(0, 40), chance() < 0.5])
-            if self.cycles and chance() < 0.5:
+                if chance() < 0.2:
+                    steps += [["actor", pick(self.actors)], ["kill", 0]] * 4
+            if not self.calm and chance() < 0.03:
+                steps += [["actor", pick(self.actors)], ["work", pick([0.0002, 0.005, 0.02])]]
+                steps += [["cancel", 0, True], ["kill", 0]]
+            if self.cycles and chance() < 0.4:
                 steps.append(["post", number(0, 5)])
+            if self.cycles and chance() < 0.15:
+                steps += self._knot(roots)
             if chance() < 0.3:
                 steps.append(["work", pick([0.0001, 0.001, 0.01, 0.05])])
         return steps

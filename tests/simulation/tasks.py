@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from flame_remote._ids import ActorId, TaskId, origin_of
+from flame_remote._ids import ActorId, TaskId
 from flame_remote._scheduling.records import TaskRecord
 from flame_remote._spec import TaskSpec
 
@@ -37,12 +37,14 @@ class SimTask:
     __slots__ = (
         "actor",
         "arguments",
+        "caller",
         "cancelled",
         "handles",
         "holder",
         "id",
         "lost_running",
         "lost_unreported",
+        "number",
         "order",
         "outcome",
         "record",
@@ -55,6 +57,7 @@ class SimTask:
     def __init__(
         self,
         spec: TaskSpec,
+        number: int,
         template: Template,
         arguments: tuple[SimTask, ...],
         handles: tuple[SimActor, ...],
@@ -63,11 +66,13 @@ class SimTask:
         self.id = spec.id
         self.spec = spec
         self.record = TaskRecord(spec)
+        self.number = number  # of the template
         self.template = template
         self.arguments = arguments
         self.handles = handles  # actors that its arguments give it access to
         self.actor = actor  # whose call it is, or whose construction
-        self.order = 0  # among the calls of one caller on one actor
+        self.caller: object = None  # whose calls on one actor keep their order
+        self.order = 0  # among those
         self.outcome: Outcome | None = None
         self.watchers: list[SimRequest] | None = None
         self.holder: SimWorker | None = None  # where it was sent, as the driver sees it
@@ -96,28 +101,33 @@ class SimActor:
         self.id = actor_id
         self.creation: SimTask
         self.handles = 0
-        self.end = ""  # why it is no more
-        self.calls: dict[int, int] = {}  # how many each caller has made
-        self.waiting: dict[int, dict[TaskId, SimTask]] = {}  # not sent yet, for each caller
+        self.end = ""  # why it is no more; "released": nobody can call it any more
+        self.calls: dict[object, int] = {}  # how many each caller has made
+        self.waiting: dict[object, dict[TaskId, SimTask]] = {}  # not sent yet, for each caller
         self.in_flight: dict[TaskId, SimTask] = {}
-        self.last_sent: dict[int, int] = {}  # the order of the call sent last, for each caller
-        self.last_started: dict[int, int] = {}
+        self.last_sent: dict[object, int] = {}  # the order of the call sent last, for each caller
+        self.last_started: dict[object, int] = {}
+
+    def note_end(self, end: str) -> None:
+        """Note why it is no more; what was called before the last handle went still runs."""
+        if self.end in ("", "released"):
+            self.end = end
 
     def add(self, task: SimTask) -> None:
         """Note a call when it reaches the driver."""
-        origin = origin_of(task.id)
-        task.order = self.calls[origin] = self.calls.get(origin, 0) + 1
-        self.waiting.setdefault(origin, {})[task.id] = task
+        caller = task.caller
+        task.order = self.calls[caller] = self.calls.get(caller, 0) + 1
+        self.waiting.setdefault(caller, {})[task.id] = task
 
     def sent(self, task: SimTask) -> None:
         """Note that a call was sent to the actor's worker."""
-        del self.waiting[origin_of(task.id)][task.id]
+        del self.waiting[task.caller][task.id]
         self.in_flight[task.id] = task
 
     def ended(self, task: SimTask) -> None:
         """Note that a call has ended, wherever it was."""
         if self.in_flight.pop(task.id, None) is None:
-            self.waiting.get(origin_of(task.id), {}).pop(task.id, None)
+            self.waiting.get(task.caller, {}).pop(task.id, None)
 
 
 class SimRequest:

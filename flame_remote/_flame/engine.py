@@ -1,0 +1,496 @@
+"""The engine on a Flame cluster, as code above the seam sees it.
+
+Everything that an engine knows belongs to one thread, that of the connection's loop. Other threads
+put what they want into an inbox and wait on events. So Ctrl-C, which strikes a user's thread
+anywhere, can tear nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from flame_remote import _ids
+from flame_remote._deadline import Deadline
+from flame_remote._execute.failure import rebuild_error
+from flame_remote._execute.frames import without_own_frames
+from flame_remote._execute.result import cannot_rebuild
+from flame_remote._execute.unread import report_unread
+from flame_remote._ids import ActorId, ObjectId, TaskId
+from flame_remote._outcome import Kind
+from flame_remote._refs import ObjectRef, register_engine, unregister_engine
+from flame_remote._spec import Target, TargetKind, TaskSpec
+from flame_remote._wire.packing import Packed, unpack
+from flame_remote.engine import Engine
+from flame_remote.exceptions import (
+    EngineClosedError,
+    FlameError,
+    GetTimeoutError,
+    SessionEndedError,
+    UnschedulableError,
+)
+
+from .batch import Key
+from .batching import Batcher, Pace
+from .blobs import open_blob, pieces_of
+from .cache import Cache
+from .callbacks import Callbacks
+from .cluster import Cluster
+from .desk import Desk
+from .lanes import Lane, SessionPlan, resources_of
+from .post import Post
+from .program import MAIL, OBJECTS, SHARED, Program
+from .table import Stored, Table
+from .waits import Waiter
+
+if TYPE_CHECKING:
+    from flame_remote.core.context import FlameContext
+
+T = TypeVar("T")
+Callback = Callable[[ObjectRef[Any]], object]
+
+_TICK_SECONDS: Final = 0.1  # how long a dead ref may wait for something else to happen
+_SERVICE_SECONDS: Final = 30.0  # for the opening of a service's session
+_ACTOR_TASKS: Final = 2  # Flame tasks of an actor under way: one runs, one waits for it
+
+
+class FlameEngine(Engine):
+    """Runs tasks on a cluster. Safe to call from any thread."""
+
+    def __init__(
+        self,
+        program: Program,
+        cluster: Cluster,
+        cache: Cache,
+        *,
+        common: bytes,
+        name: str,
+        origin: int,
+    ) -> None:
+        """Begin on a cluster where the program's applications are registered.
+
+        `common` is what sessions are opened with: where workers find what to execute. `name` tells
+        this engine from those that work for the same program, `origin` its ids from theirs.
+        """
+        # Constant after construction.
+        self.session = program.session
+        self.cluster: FlameContext | None = cluster.context
+        # Also what other threads want done, in one row with what happens to their refs: so whatever
+        # holds an object comes before the death of the ref by which it was known, and a birth
+        # before the end of what held the object until then.
+        self.ref_events: deque[Any] = deque()
+        self.program = program
+        self.name = name
+        self._ids = _ids.id_source(origin)
+        self._cluster = cluster
+        self._cache = cache
+        self._loop = cluster.loop
+        self._closing = threading.Lock()
+        self._awake = False  # the engine's thread has been told to look; set before, cleared in it
+        # Why the engine cannot be used; set once, read at any time.
+        self._refusal: FlameError | None = None
+        # Belongs to the engine's thread; other threads look objects up, and begin some.
+        self._table = Table(name)
+        self._pace = Pace()
+        self._desk = Desk(self._table, self._pace, self._make_lane, self._mailbox_of)
+        self._callbacks = Callbacks()
+        self._post = Post(self._desk, cluster, cache, program, common, self.wake)
+        self._waiters: set[Waiter] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        register_engine(self)
+        self._loop.call_soon_threadsafe(self._tick)
+
+    # --- the engine's thread ---
+
+    def wake(self) -> None:
+        """Have the engine's thread look what there is to do. Any thread; never blocks."""
+        if not self._awake:
+            self._awake = True
+            with suppress(RuntimeError):  # closed: nothing is done any more
+                self._loop.call_soon_threadsafe(self._turn)
+
+    def _tell(self, what: Callable[[], object]) -> None:
+        self.ref_events.append(what)
+        self.wake()
+
+    def ask(self, what: Callable[[], T], seconds: float | None = None) -> T:
+        """Call a function in the engine's thread and return what it returns. Blocks."""
+        answer: list[T] = []
+        error: list[BaseException] = []
+        done = threading.Event()
+
+        def answer_it() -> None:
+            try:
+                answer.append(what())
+            except BaseException as raised:
+                error.append(raised)
+            done.set()
+
+        self._tell(answer_it)
+        done.wait(seconds)
+        if error:
+            raise error[0]
+        if not answer:
+            raise self._refusal or EngineClosedError()
+        return answer[0]
+
+    def _turn(self) -> None:
+        """Take in what other threads want and what has died; do what follows from it."""
+        self._awake = False
+        events = self.ref_events
+        while events:
+            event = events.popleft()
+            if type(event) is int:
+                self._table.count(event)
+            else:
+                event()
+        gone = self._table.take_gone()
+        for data in gone.unread:
+            self._callbacks.call(partial(report_unread, data))
+        self._post.after_turn(gone)
+
+    def _tick(self) -> None:
+        if self._refusal is None:
+            self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
+            if self.ref_events:
+                self.wake()
+
+    # --- tasks ---
+
+    def new_id(self) -> TaskId:
+        return next(self._ids)
+
+    def current_task(self) -> TaskId:
+        return 0
+
+    def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
+        nodes = self.program.nodes
+        most = {
+            "CPU": max((cpus for cpus, _ in nodes), default=None),
+            "GPU": max((gpus for _, gpus in nodes), default=None),
+        }
+        for resource, needed in amounts.items():
+            if resource == "memory":
+                continue  # of which the cluster says too little
+            available = most.get(resource, 0.0)
+            if available is not None and needed > available:
+                raise UnschedulableError(name, resource, needed, available)
+
+    def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
+        self._check_usable()
+        by_id = self._table.by_id
+        for place, object_id in spec.dependencies:
+            if object_id not in by_id:
+                raise SessionEndedError(f"argument {place!r} of {spec.target.name}()")
+        self._table.add(spec.id, spec.target.name)
+        ref: ObjectRef[Any] = ObjectRef(spec.id, self)
+        self._tell(partial(self._desk.submit, spec))
+        return ref
+
+    def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool = True) -> bool:
+        self._check_usable()
+        return self.ask(partial(self._desk.cancel, ref._id))
+
+    def kill(self, actor: ActorId) -> None:
+        self._check_usable()
+        self.ask(partial(self._desk.kill, actor, "it was ended by flame.kill()"))
+
+    def has_died(self, actor: ActorId) -> bool:
+        stored = self._table.by_id.get(actor)
+        if stored is None:
+            return False
+        lane = stored.lane
+        return stored.kind == Kind.FAILED or (lane is not None and bool(lane.how_it_died))
+
+    def handle_died(self) -> None:
+        self.wake()
+
+    # --- services of a Runner ---
+
+    def open_service(self, target: Target) -> None:
+        self._check_usable()
+        if target.kind is TargetKind.FUNCTION:
+            lane = self.ask(partial(self._lane_of, target))
+            self._cluster.connection.wait_for(self._post.opened(lane), _SERVICE_SECONDS)
+
+    def close_service(self, target: Target) -> None:
+        if target.kind is not TargetKind.FUNCTION or self._refusal is not None:
+            return
+        ended = threading.Event()
+        self._tell(partial(self._desk.end_service, self._plan_of(target), ended.set))
+        ended.wait()
+
+    # --- objects ---
+
+    def put(self, packed: Packed) -> ObjectRef[Any]:
+        self._check_usable()
+        kind, data = self.store(packed)
+        return self._add_value(int(kind), data, tuple(ref._id for ref in packed.refs))
+
+    def store(self, packed: Packed) -> tuple[Kind, Any]:
+        """Put a value into the cache unless it is small; return what is kept of it. Blocks."""
+        if packed.rides_inline:
+            return Kind.PICKLED, packed.data
+        return Kind.STORED, self._cache.put(self.program.prefix(OBJECTS), pieces_of(packed))
+
+    def fetch(self, key: Key) -> Any:
+        """Return the bytes of an object, read-only. Blocks."""
+        return self._cache.get(key, 0)
+
+    def _add_value(self, kind: int, data: Any, inside: tuple[ObjectId, ...]) -> ObjectRef[Any]:
+        stored = self._table.add(self.new_id())
+        ref: ObjectRef[Any] = ObjectRef(stored.id, self)
+        stored.inside, stored.data = inside, data
+        stored.kind = kind
+        if inside:
+            self._tell(partial(self._table.hold, inside))
+        return ref
+
+    def get(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> list[Any]:
+        try:
+            self.join(refs, deadline)
+            return [self._load(ref, self._find(ref)) for ref in refs]
+        except BaseException as error:
+            # The same error, with this function as its only frame of ours.
+            raise error.with_traceback(without_own_frames(error.__traceback__))  # noqa: B904
+
+    def join(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> None:
+        entries = [self._find(ref) for ref in refs]
+        if not all(entry.kind for entry in entries):
+            self._wait(entries, len(entries), deadline, stop_at_failure=True)
+        for entry in entries:
+            if entry.kind == Kind.FAILED:
+                entry.was_read = True
+                raise rebuild_error(entry.data)
+        late = [entry for entry in entries if not entry.kind]
+        if late:
+            texts = tuple(self._progress(entry) for entry in late[:10])
+            raise GetTimeoutError(len(late), len(refs), deadline.seconds or 0.0, texts)
+
+    def reference_to(self, ref: ObjectRef[Any], deadline: Deadline) -> Any:
+        from flame_remote.core.objects import put_object
+
+        (value,) = self.get([ref], deadline)
+        entry = self._find(ref)
+        if entry.outside is None:
+            context = self._cluster.context
+            entry.outside = put_object(self.program.prefix(SHARED), value, context=context)
+        return entry.outside
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], num_returns: int, deadline: Deadline
+    ) -> set[ObjectId]:
+        entries = [self._find(ref) for ref in refs]
+        if sum([entry.kind != 0 for entry in entries]) < num_returns:
+            self._wait(entries, num_returns, deadline, stop_at_failure=False)
+        return {entry.id for entry in entries if entry.kind}
+
+    def is_done(self, ref: ObjectRef[Any]) -> bool:
+        return self._find(ref).done
+
+    def on_done(self, ref: ObjectRef[Any], callback: Callback) -> None:
+        entry = self._find(ref)
+        call = partial(_call_back, callback, ref)
+
+        def watch() -> None:
+            if entry.done:
+                self._callbacks.call(call)
+            else:
+                entry.watchers.append(lambda _: self._callbacks.call(call))
+                self._desk.want(entry)
+
+        if entry.done or self._refusal is not None:
+            call()
+        else:
+            self._tell(watch)
+
+    # --- the engine ---
+
+    def describe(self, ref: ObjectRef[Any]) -> str:
+        return self._table.describe(ref._id)
+
+    def resources(self) -> Mapping[str, float]:
+        amounts = {
+            "CPU": sum(cpus for cpus, _ in self.program.nodes),
+            "GPU": sum(gpus for _, gpus in self.program.nodes),
+        }
+        return {name: amount for name, amount in amounts.items() if amount}
+
+    def close(self) -> None:
+        with self._closing:
+            if self._refusal is not None:
+                return
+            self._refusal = EngineClosedError()
+        unregister_engine(self)
+        self._shut(EngineClosedError("flame was shut down while this call waited"))
+
+    def _shut(self, error: FlameError) -> None:
+        """End what waits, and what runs on the loop."""
+        try:
+            self.ask(partial(self._end_waits, error), seconds=5.0)
+        finally:
+            self._callbacks.close()
+
+    def _end_waits(self, error: FlameError) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiter in self._waiters:
+            waiter.fail(error)
+        self._waiters.clear()
+        for stored in list(self._table.by_id.values()):
+            if stored.kind == Kind.FAILED and not stored.was_read:
+                self._callbacks.call(partial(report_unread, stored.data))
+            watchers, stored.watchers = stored.watchers, []
+            for watcher in watchers:
+                watcher(stored)
+        self._post.close()
+
+    # --- waiting ---
+
+    def _check_usable(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+
+    def _find(self, ref: ObjectRef[Any]) -> Stored:
+        stored = self._table.by_id.get(ref._id)
+        if stored is None or self._refusal is not None:
+            raise SessionEndedError(f"an ObjectRef to {self.describe(ref)}")
+        return stored
+
+    def _wait(
+        self, entries: list[Stored], number: int, deadline: Deadline, *, stop_at_failure: bool
+    ) -> None:
+        """Wait until so many are there; return when the time is over, too."""
+        self._check_usable()
+        waiter = Waiter(number, stop_at_failure=stop_at_failure)
+        self._tell(partial(self._begin_wait, waiter, entries))
+        try:
+            self._sleep(waiter, entries, deadline)
+        finally:
+            self._tell(partial(self._end_wait, waiter, entries))
+        if waiter.error is not None:
+            raise waiter.error
+
+    def _sleep(self, waiter: Waiter, entries: list[Stored], deadline: Deadline) -> None:
+        waiter.wait(deadline.remaining())
+
+    def _begin_wait(self, waiter: Waiter, entries: list[Stored]) -> None:
+        if self._refusal is not None:
+            waiter.fail(EngineClosedError("flame was shut down while this call waited"))
+            return
+        self._waiters.add(waiter)
+        for entry in entries:
+            if entry.done:
+                waiter.note(entry)
+            else:
+                entry.watchers.append(waiter.note)
+                self._desk.want(entry)
+
+    def _end_wait(self, waiter: Waiter, entries: list[Stored]) -> None:
+        self._waiters.discard(waiter)
+        for entry in entries:
+            if waiter.note in entry.watchers:
+                entry.watchers.remove(waiter.note)
+
+    def _load(self, ref: ObjectRef[Any], entry: Stored) -> Any:
+        what = f"the result of {entry.name}()" if entry.name else self.describe(ref)
+        return self.load_value(entry.id, entry.kind, entry.data, what, "driver")
+
+    def load_value(self, object_id: ObjectId, kind: int, data: Any, what: str, where: str) -> Any:
+        """Rebuild a value from what is kept of it. May block; runs code of the value."""
+        if kind == Kind.ATOM:
+            return data
+        try:
+            if kind == Kind.PICKLED:
+                return unpack(data)
+            pickled, buffers = open_blob(self._cache.get(data, object_id))
+            return unpack(pickled, buffers)
+        except FlameError:
+            raise
+        except Exception as error:
+            raise cannot_rebuild(what, where, error) from error
+
+    def _progress(self, entry: Stored) -> str:
+        """Say what an object is and how far it is; and why it gets no further, if that is known."""
+        call = entry.call
+        trouble = call.lane.trouble if call is not None else ""
+        text = self._table.describe(entry.id)
+        return f"{text}: no worker could be started so far: {trouble}" if trouble else text
+
+    # --- sessions ---
+
+    def _make_lane(self, what: TaskSpec | tuple[str, str, int]) -> Lane:
+        """Return the lane for a call, or for an actor of somebody else's."""
+        if isinstance(what, tuple):
+            session_id, application, concurrency = what
+            plan = SessionPlan(session_id, application, 1, 1)
+            lane = self._actor_lane(plan, concurrency)
+            lane.is_begun = lane.is_known = True
+            return lane
+        target = what.target
+        if target.kind is TargetKind.ACTOR:
+            return self._actor_lane(self._plan_of_actor(what), target.max_concurrency)
+        return self._lane_of(target)
+
+    def _lane_of(self, target: Target) -> Lane:
+        plan = self._plan_of(target)
+        found = self._desk.lanes.get(plan)
+        if found is None:
+            found = self._desk.lanes[plan] = self._function_lane(plan)
+        return found
+
+    def _plan_of(self, target: Target) -> SessionPlan:
+        """Return the session of a function. Functions that take the same share one: a process of
+        its own, which takes a second to start, is nothing that a function needs.
+        """
+        policy = target.policy
+        if policy is not None:
+            application = policy.application or self.program.application
+            return SessionPlan(
+                policy.session_id or f"{application}-{target.id:x}",
+                application,
+                policy.min_instances,
+                policy.max_instances,
+                policy.resources,
+            )
+        resources = resources_of(target.demand)
+        suffix = "-".join(map(str, resources)) if resources is not None else "default"
+        application = self.program.application
+        return SessionPlan(f"{application}-{suffix}", application, 0, None, resources)
+
+    def _plan_of_actor(self, spec: TaskSpec) -> SessionPlan:
+        """Return the session of an actor: one of its own, with one instance."""
+        policy = spec.target.policy
+        if policy is not None and policy.application:
+            session_id = policy.session_id or f"{policy.application}-{spec.id:x}"
+            return SessionPlan(session_id, policy.application, 1, 1, policy.resources)
+        application = self.program.actors
+        resources = resources_of(spec.target.demand)
+        return SessionPlan(f"{application}-{spec.id:x}", application, 1, 1, resources)
+
+    def _actor_lane(self, plan: SessionPlan, concurrency: int) -> Lane:
+        batcher = Batcher(self._pace, instances=1, most_under_way=_ACTOR_TASKS)
+        return Lane(plan, batcher, ordered=True, concurrency=concurrency)
+
+    def _function_lane(self, plan: SessionPlan) -> Lane:
+        instances = self.program.instances
+        if plan.max_instances is not None:
+            instances = min(instances, plan.max_instances)
+        return Lane(plan, Batcher(self._pace, instances=instances), ordered=False)
+
+    def _mailbox_of(self, object_id: ObjectId) -> Any:
+        return self._cache.key_at(self.program.prefix(MAIL), f"{object_id:x}")
+
+
+def _call_back(callback: Callback, ref: ObjectRef[Any]) -> None:
+    try:
+        callback(ref)
+    except Exception:
+        import logging
+
+        logging.getLogger("flame_remote").exception("a done callback of %r failed", ref)

@@ -1,0 +1,133 @@
+"""Which worker gets which ready tasks, and how many at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from flame_remote._spec import Demand
+
+from .clock import Clock
+from .commands import Command, SendTasks
+from .fleet import Fleet
+from .leases import Leases
+from .pace import Pace
+from .queues import ReadyQueues
+from .records import TaskRecord, WorkerRecord
+from .resources import Lease, ResourcePool
+
+# A worker that holds unstarted tasks and says nothing for this long gives them back: one of the
+# tasks ahead takes longer than such tasks used to.
+STALL_SECONDS: Final = 0.010
+
+
+class Placement:
+    """Sends tasks to workers, and takes for them what they demand. Part of the scheduler."""
+
+    def __init__(
+        self,
+        queues: ReadyQueues,
+        fleet: Fleet,
+        pool: ResourcePool,
+        pace: Pace,
+        clock: Clock,
+        decide: Callable[[Command], None],
+    ) -> None:
+        self.leases = Leases(pool)
+        self._queues = queues
+        self._fleet = fleet
+        self._pool = pool
+        self._pace = pace
+        self._clock = clock
+        self._decide = decide
+
+    # --- workers that have nothing to do --------------------------------------------------
+
+    def can_place(self, demand: Demand) -> bool:
+        """Say whether a task that asks for `demand` could be placed on a worker of its own."""
+        fleet = self._fleet
+        return self._pool.fits(demand) and (bool(fleet.idle) or fleet.may_start(demand))
+
+    def place(self, record: TaskRecord) -> WorkerRecord:
+        """Send a task to an idle worker, or else a new one, with more of the same if it is short.
+
+        `record` has been taken out of its queue.
+        """
+        fleet = self._fleet
+        takers = len(fleet.idle) + max(0, fleet.cpus - len(fleet.functions))
+        worker = fleet.idle.popitem()[1] if fleet.idle else fleet.start()
+        batch = [record]
+        if len(self._queues):
+            share = math.ceil(len(self._queues) / max(1, takers))
+            more = min(self._pace.window(record.spec.target.id) - 1, share)
+            if more > 0:
+                batch += self._queues.pop_like(record, more)
+        self.send_under_new_lease(worker, batch)
+        return worker
+
+    def place_actor(self, creation: TaskRecord) -> WorkerRecord:
+        """Send a constructor to a worker of its own. It has been taken out of its queue."""
+        target = creation.spec.target
+        worker = self._fleet.start(creation.spec.id, target.max_concurrency)
+        self.send_under_new_lease(worker, [creation])
+        return worker
+
+    # --- workers that have something to do ------------------------------------------------
+
+    def top_up(self) -> None:
+        """Send more of the same to workers whose channel runs low, before they run dry."""
+        queues = self._queues
+        kind = queues.only_kind()
+        if kind is None:
+            return  # what waits elsewhere would starve behind an endless lease
+        depth, demand = kind
+        for worker in self._fleet.functions.values():
+            if not worker.assigned or worker.blocked or worker.doomed or worker.recalled:
+                continue
+            last = next(reversed(worker.assigned.values()))
+            target = last.spec.target
+            if last.depth != depth or target.demand != demand or last.lease is None:
+                continue
+            window = self._pace.window(target.id)
+            room = window - len(worker.assigned)
+            if room > window // 2:
+                share = max(1, math.ceil(len(queues) / self._fleet.cpus))
+                batch = queues.pop_like(last, min(room, share))
+                if batch:
+                    self.send(worker, batch, last.lease)
+                if not len(queues):
+                    return
+
+    # --- sending --------------------------------------------------------------------------
+
+    def send_under_new_lease(
+        self, worker: WorkerRecord, batch: Sequence[TaskRecord], *, helps: bool = False
+    ) -> None:
+        """Take what tasks demand, all of them the same, and send them."""
+        lease = self._pool.take(batch[0].spec.target.demand)
+        worker.leases.append(lease)
+        self.send(worker, batch, lease, helps=helps)
+
+    def send(
+        self,
+        worker: WorkerRecord,
+        batch: Sequence[TaskRecord],
+        lease: Lease,
+        *,
+        helps: bool = False,
+    ) -> None:
+        """Send tasks that have been taken out of their queue."""
+        assigned = worker.assigned
+        if not assigned:
+            worker.quiet_since = self._clock.now
+        for record in batch:
+            record.worker_id = worker.id
+            record.lease = lease
+            assigned[record.spec.id] = record
+        if worker.actor_id:
+            if worker.blocked:
+                self.leases.settle(worker)  # another call goes on while some are blocked
+        elif worker.has_unstarted:
+            self._clock.wake_at(self._clock.now + STALL_SECONDS)
+        self._decide(SendTasks(worker.id, batch, helps))

@@ -1,0 +1,81 @@
+"""A local Flame cluster for many tests, in processes that are no children of the test's process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+# Ends when its standard input does. It forks and leaves its parent, so that what is started on
+# behalf of a test that goes on (the instances of a session) is not taken for something left behind.
+_PROGRAM: Final = """
+import json, os, sys
+if os.fork():
+    os._exit(0)
+os.setsid()
+from flame_remote.testing import local_cluster
+with local_cluster(**json.loads(sys.argv[1])) as cluster:
+    print(json.dumps([cluster.endpoint, cluster.cache_endpoint, str(cluster.folder)]), flush=True)
+    sys.stdin.read()
+"""
+
+
+class Cluster:
+    """Where a cluster listens."""
+
+    def __init__(self, endpoint: str, cache_endpoint: str, folder: str) -> None:
+        self.endpoint = endpoint
+        self.cache_endpoint = cache_endpoint
+        self.folder = Path(folder)
+
+    @property
+    def engine(self) -> str:
+        """What `flame.init` is given."""
+        return self.endpoint.replace("http://", "flame://")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells programs where it is."""
+        return {"FLAME_ENDPOINT": self.endpoint, "FLAME_CACHE_ENDPOINT": self.cache_endpoint}
+
+
+@contextmanager
+def detached_cluster(**options: str | int | None) -> Iterator[Cluster]:
+    """Run a cluster with the options of `local_cluster`."""
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("FLAME_")}
+    root = str(Path(__file__).parent.parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, json.dumps(options)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**environment, "PYTHONPATH": root},
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        process.wait(60)
+        yield Cluster(*json.loads(process.stdout.readline()))
+        process.stdin.close()
+        process.stdout.read()  # until the last of them has ended
+
+
+@pytest.fixture(scope="session")
+def flame_cluster() -> Iterator[Cluster]:
+    """Run a cluster with our own workers until the last test."""
+    with detached_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def stock_cluster(flamepy_python: Path) -> Iterator[Cluster]:
+    """Run a cluster with stock flamepy's workers, where nothing of ours is installed."""
+    with detached_cluster(python=str(flamepy_python)) as cluster:
+        yield cluster
