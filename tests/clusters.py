@@ -7,11 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from flame_remote.core.connection import Connection
+from flame_remote.core.context import FlameContext
+from flame_remote.core.nodes import list_nodes
+from flame_remote.core.objects import count_objects, delete_object, get_bytes, put_bytes
 
 # Ends when its standard input does. It forks and leaves its parent, so that what is started on
 # behalf of a test that goes on (the instances of a session) is not taken for something left behind.
@@ -67,15 +73,30 @@ def detached_cluster(**options: str | int | None) -> Iterator[Cluster]:
         process.stdout.read()  # until the last of them has ended
 
 
+@contextmanager
+def grpc_running(cluster: Cluster) -> Iterator[None]:
+    """Start what gRPC keeps for the whole process, so that no test seems to leave it behind."""
+    context = FlameContext.load(cluster.endpoint, cluster.cache_endpoint)
+    connection = Connection(context)
+    list_nodes(connection=connection)
+    ref = put_bytes("tests/grpc", bytes(1_000_000), context=context)
+    get_bytes(ref, context=context)
+    delete_object(ref, context=context)
+    with ThreadPoolExecutor(8) as pool:  # as many pollers as there will ever be calls at a time
+        list(pool.map(lambda _: count_objects(context=context), range(64)))
+    yield
+    connection.close()
+
+
 @pytest.fixture(scope="session")
 def flame_cluster() -> Iterator[Cluster]:
     """Run a cluster with our own workers until the last test."""
-    with detached_cluster() as cluster:
+    with detached_cluster() as cluster, grpc_running(cluster):
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def stock_cluster(flamepy_python: Path) -> Iterator[Cluster]:
     """Run a cluster with stock flamepy's workers, where nothing of ours is installed."""
-    with detached_cluster(python=str(flamepy_python)) as cluster:
+    with detached_cluster(python=str(flamepy_python)) as cluster, grpc_running(cluster):
         yield cluster

@@ -70,16 +70,16 @@ class ClusterProcess:
         settings = self._settings
         self._token = settings.read_token() or None
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._cache.start()
-        self._sockets = SocketFolder()
-        spawner = self._spawner = SpawnerHandle(SpawnerKind(removes=(self._sockets.path,)))
-        spawner.open()
-        version = make_home(settings.data / "home", settings.python)
         try:
             self._store = Store(settings.data / "sessions.sqlite")
         except StoreError as error:
             raise RuntimeError(str(error)) from error
         self._server = self._bind()
+        self._cache.start()  # the slowest, so before what else there is to do
+        self._sockets = SocketFolder()
+        spawner = self._spawner = SpawnerHandle(SpawnerKind(removes=(self._sockets.path,)))
+        spawner.open()
+        version = make_home(settings.data / "home", settings.python)
         cache_endpoint = await self._cache.ready()
 
         node = Node()

@@ -24,8 +24,15 @@ pytestmark = pytest.mark.usefixtures("arrow")
 GONE_SECONDS = 2.0  # after the session manager was killed nothing of it is there
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
+    with local_cluster(warm=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def mortal() -> Iterator[LocalCluster]:
+    """A cluster of the test's own, to be killed."""
     with local_cluster(warm=False) as cluster:
         yield cluster
 
@@ -53,11 +60,11 @@ def lives(process: psutil.Process) -> bool:
 
 
 def test_acknowledged_work_outlives_a_kill_of_the_session_manager(
-    cluster: LocalCluster, tmp_path: Path
+    mortal: LocalCluster, tmp_path: Path
 ) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    client = new_client(cluster)
+    client = new_client(mortal)
     client.register("program", description="mine")
     client.open("s", "program", max_instances=1, common_data=b"common")
     assert client.invoke("s", b"echo:ended") == b"ended"
@@ -66,13 +73,13 @@ def test_acknowledged_work_outlives_a_kill_of_the_session_manager(
     waiting = [client.send("s", b"echo:%d" % number) for number in range(10)]
     client.open("closed", "program")
     client.shut("closed")
-    processes = family_of(cluster.pid)
-    cluster.kill()
+    processes = family_of(mortal.pid)
+    mortal.kill()
     client.close()
     assert_gone(processes)
 
-    cluster.restart()
-    client = new_client(cluster)
+    mortal.restart()
+    client = new_client(mortal)
     assert "program" in client.applications()
     assert client.task("s", "1").spec.output == b"ended"
     assert client.task("s", "1").spec.input == b"echo:ended"
@@ -87,17 +94,17 @@ def test_acknowledged_work_outlives_a_kill_of_the_session_manager(
 
 
 def test_a_kill_leaves_no_process_not_even_those_that_left_their_group(
-    cluster: LocalCluster,
+    mortal: LocalCluster,
 ) -> None:
-    client = new_client(cluster)
+    client = new_client(mortal)
     client.register("program")
     client.open("s", "program")
     child = psutil.Process(int(client.invoke("s", b"child")))
-    processes = [*family_of(cluster.pid), child]
+    processes = [*family_of(mortal.pid), child]
     assert len(processes) >= 5  # session manager, cache, spawner, instance, its child
     sockets = Path(client.invoke("s", b"env:FLAME_INSTANCE_ENDPOINT").decode()).parent
     client.close()
-    cluster.kill()
+    mortal.kill()
     assert_gone(processes)
     assert not sockets.exists()
 
@@ -105,9 +112,9 @@ def test_a_kill_leaves_no_process_not_even_those_that_left_their_group(
 def test_what_an_instance_leaves_behind_ends_with_it(cluster: LocalCluster) -> None:
     client = new_client(cluster)
     client.register("program")
-    client.open("s", "program")
-    child = psutil.Process(int(client.invoke("s", b"child")))
-    client.shut("s")
+    client.open("leaving", "program")
+    child = psutil.Process(int(client.invoke("leaving", b"child")))
+    client.shut("leaving")
     client.close()
     assert wait_until(lambda: not lives(child))
 
@@ -135,17 +142,17 @@ def test_a_cluster_ends_with_the_process_that_started_it_and_its_folders_go() ->
         assert not Path(folder).exists()
 
 
-def test_the_object_cache_is_started_again_at_the_same_address(cluster: LocalCluster) -> None:
+def test_the_object_cache_is_started_again_at_the_same_address(mortal: LocalCluster) -> None:
     from flame_remote.core.cache_address import CacheAddress
     from flame_remote.core.cache_client import CacheClient
     from flame_remote.core.flight import close_connections, connection_to
     from flame_remote.core.payload import payload_of_bytes
 
-    client = CacheClient(connection_to(CacheAddress(cluster.cache_endpoint)))
+    client = CacheClient(connection_to(CacheAddress(mortal.cache_endpoint)))
     ref = client.put("app/session", payload_of_bytes([b"kept"]), 10)
     (cache,) = (
         process
-        for process in psutil.Process(cluster.pid).children()
+        for process in psutil.Process(mortal.pid).children()
         if any("object_cache" in word for word in process.cmdline())
     )
     cache.kill()
@@ -183,22 +190,23 @@ def test_the_applications_of_an_owner_that_was_killed_go_and_others_stay(
     assert wait_until(lambda: not lives(instance), GONE_SECONDS)
     assert [e.status.session_id for e in client.executors()] == ["staying"]
     assert client.invoke("staying", b"echo:x") == b"x"
+    client.shut("staying")
     client.close()
 
 
 def test_when_the_process_that_starts_instances_is_killed_the_cluster_goes_on(
-    cluster: LocalCluster, tmp_path: Path
+    mortal: LocalCluster, tmp_path: Path
 ) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    client = new_client(cluster)
+    client = new_client(mortal)
     client.register("program")
     client.open("s", "program", max_instances=1)
     client.invoke("s", b"echo:x")
     task_id = client.send("s", b"block:" + bytes(fifo))
     (spawner,) = (
         process
-        for process in psutil.Process(cluster.pid).children()
+        for process in psutil.Process(mortal.pid).children()
         if any("spawner" in word for word in process.cmdline())
     )
     spawner.kill()
