@@ -109,6 +109,8 @@ class Core:
                 self._outbound.unload(target_id)
         if self.objects.freed or self.objects.gone:
             self._let_go()
+        if self.new_watchers:  # of calls above that have failed at once
+            self.take_watchers()
 
     def take_watchers(self) -> None:
         """Take in the callbacks that other threads have left."""
@@ -134,7 +136,7 @@ class Core:
         """Do first, and take out, what ends tasks; return which those are."""
         endings = [command for command in decided if type(command) is commands.EndTask]
         for command in endings:
-            if command.ending is commands.Ending.CANCELLED:
+            if command.ending in commands.STOPPED:
                 self._end_task(command)
         return {command.task_id for command in endings}
 
@@ -151,6 +153,8 @@ class Core:
 
     def settle_requests(self) -> None:
         """Answer requests of tasks that can be answered now."""
+        if self.new_watchers:  # left just before what they watch was settled; see `on_done`
+            self.take_watchers()
         while self.answerable:
             self._outbound.answer(self.answerable.popleft())
         while self.lineage.doomed:
@@ -253,9 +257,10 @@ class Core:
     def cancel(self, object_id: ObjectId, force: bool, recursive: bool = False) -> bool:
         """Cancel a task, and with `recursive` what it has started; False if it has ended."""
         stored = self.objects.by_id.get(object_id)
-        record = self.scheduler.tasks.get(object_id)
+        record = self.scheduler.maker_of(object_id)
         if stored is None or stored.kind or record is None:
             return False
+        object_id = record.spec.id
         # Noted before the task can end by this: what it still starts is cancelled as it comes.
         started = self.lineage.cancel(object_id) if recursive else ()
         running = self.crew.progress.last_started(record.worker_id) == object_id
@@ -271,7 +276,10 @@ class Core:
 
     def cancel_scope(self, scope_id: TaskId, force: bool) -> int:
         """Cancel what was started in a scope, and what it will start; return how many calls."""
-        return sum([self.cancel(task_id, force) for task_id in self.lineage.cancel(scope_id)])
+        number = len(self.unfinished_in(scope_id))
+        for task_id in self.lineage.cancel(scope_id):
+            self.cancel(task_id, force)
+        return number
 
     def kill_actor(self, actor_id: ActorId) -> None:
         """End an actor now."""

@@ -13,7 +13,7 @@ from flame_remote.exceptions import WorkerStartError
 
 from .exit_status import in_words, name_of
 from .limits import explain
-from .messages import Interrupt, NotAMessage, Recall, Stop
+from .messages import Interrupt, NotAMessage, Recall, Results, Stop
 from .output_pipe import OutputPipe
 from .progress import Progress
 from .spawning import SpawnerHandle
@@ -230,6 +230,9 @@ class Crew:
     def _worker_lost(self, worker: WorkerHandle) -> None:
         while self._receive_from(worker):
             pass  # what it had sent counts
+        unsent = self.progress.unsent_results(worker.id)
+        if unsent:
+            self._core.inbound.handle(worker, Results(unsent, {}))
         self._take_rest(worker.output)
         self._take_rest(worker.errors)
         said_before = ""  # while it was a copy of the spawner, with that one's standard error

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
 
-from .finalisers import is_in_finaliser
+from .fragile import is_in_finaliser, is_in_import_system
 from .turn import Turn
 
 
@@ -59,15 +59,15 @@ class CtrlC:
         # Outer turns first: the interrupt is raised as the outermost ends.
         if any(turn.defer_interrupt() for turn in self._turns):
             return
-        if is_in_finaliser(frame):
-            # Raised there it would be lost, and the count of a ref with it. So again, from the
-            # engine's thread.
+        if is_in_finaliser(frame) or is_in_import_system(frame):
+            # Raised there it would be lost, and the count of a ref with it, or a lock. So again,
+            # from the engine's thread.
             self._call_later(partial(_interrupt_again, threading.get_ident()))
             return
         signal.default_int_handler(signum, frame)
 
 
 def _interrupt_again(thread: int) -> None:
-    # By then the finaliser, a few microseconds long, is over; if not, there is a third time.
+    # By then that, a few microseconds long, is over; if not, there is a third time.
     time.sleep(0.001)
     signal.pthread_kill(thread, signal.SIGINT)

@@ -46,7 +46,7 @@ class Explainer:
         if stored.kind:
             what = "has succeeded" if stored.name else "was put"
             return f"{subject} {what}: its value is there ({size_of(stored)} bytes)"
-        record = self._view.tasks.get(object_id)
+        record = self._view.maker_of(object_id)
         if record is None:
             return f"{subject} has just been called"
         return f"{subject} {self._is_doing(record, _MOST_STEPS)}"
@@ -69,7 +69,7 @@ class Explainer:
                 return "waits for its worker process, which is being started"
             case Stage.RUNNING:
                 seconds = view.quiet_seconds(record)
-                again = f", attempt {record.attempts + 1}" if record.attempts else ""
+                again = f", attempt {record.starts}" if record.starts > 1 else ""
                 return f"runs on {where} for about {seconds:.1f} s{again}"
             case Stage.SENT:
                 worker = view.workers[record.worker_id]
@@ -191,5 +191,3 @@ def _subject(object_id: ObjectId, stored: StoredObject) -> str:
         return f"object {_ids.show(object_id)}"
     brackets = "" if stored.is_actor else "()"
     return f"{stored.name}{brackets} {_ids.show(object_id)}"
-
-

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flame_remote._deadline import NEVER
-from flame_remote._execute.bundle import BundleWriter, values_of
+from flame_remote._execute.bundle import BundleWriter
 from flame_remote._ids import ObjectId
 from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef
@@ -60,5 +60,4 @@ class FailedCalls:
         def load(object_ids: Iterable[ObjectId]) -> list[Any]:
             return self._engine.get([refs[object_id] for object_id in object_ids], NEVER)
 
-        made = None if creation is None else (creation, values_of(creation, load))
-        self._writer.save(spec, values_of(spec, load), made, data)
+        self._writer.save(spec, creation, data, load)

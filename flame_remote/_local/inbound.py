@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flame_remote._ids import ObjectId
+from flame_remote._ids import ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling import events
 from flame_remote._spec import Demand, Target, TargetKind, TaskSpec
@@ -36,7 +36,7 @@ from .messages import (
     Told,
     Watch,
 )
-from .objects import StoredObject
+from .objects import StoredObject, stored_in
 from .waits import RemoteRequest
 from .workers import WorkerHandle
 
@@ -83,14 +83,19 @@ class Inbound:
         core = self._core
         tasks, worker_id, failed = core.scheduler.tasks, worker.id, Kind.FAILED
         accepted = []
+        again: list[tuple[TaskId, float, str]] = []
         for result in message.results:
             record = tasks.get(result[0])
             if record is not None and record.worker_id == worker_id:
+                if result[1] == Kind.AGAIN:
+                    again.append((result[0], *result[2]))
+                    continue
                 accepted.append(result)
-                if result[1] == Kind.STORED:
-                    core.segments.value_stored(result[2][0], result[2][2])
+                if result[1] > Kind.PICKLED:
+                    for place in stored_in(result[1], result[2]):
+                        core.segments.value_stored(place[0], place[2])
         endings = [(task_id, kind != failed) for task_id, kind, _, _ in accepted]
-        decided = core.decide(events.TasksEnded(worker_id, endings, message.seconds))
+        decided = core.decide(events.TasksEnded(worker_id, endings, message.seconds, again))
         # Values first: what the scheduler sends out now may take them as arguments. Tasks that it
         # has ended itself are no longer waiting for a value.
         ended = core.end_tasks(decided)
@@ -98,8 +103,8 @@ class Inbound:
         for task_id, kind, data, refs in accepted:
             if task_id not in ended:
                 settle(task_id, kind, data, refs)
-            elif kind == Kind.STORED:
-                core.objects.freed.append(data)
+            else:
+                core.objects.freed += stored_in(kind, data)
         core.perform(decided)
         core.settle_requests()
 
@@ -115,7 +120,9 @@ class Inbound:
             if record is None or record.worker_id != worker.id:
                 continue
             for _, object_id in record.spec.dependencies:
-                if objects.by_id[object_id].kind == Kind.STORED:
+                dropped = objects.dropped.get(object_id)
+                was_sent = dropped is not None and task_id not in dropped.told
+                if was_sent or objects.by_id[object_id].kind == Kind.STORED:
                     worker.pinned[object_id] -= 1
                     objects.unpin(object_id)
 
@@ -145,10 +152,14 @@ class Inbound:
             message.nested,
             message.actor,
             message.parent,
+            message.returns,
         )
         core = self._core
         core.objects.by_id[spec.id] = StoredObject(target.name, spec)
         worker.held.add(spec.id)
+        for part in spec.returns or ():
+            core.objects.by_id[part] = StoredObject(target.name)
+            worker.held.add(part)
         core.inbox.append(spec)
         core.drain()
 

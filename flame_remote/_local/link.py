@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from select import POLLIN, poll
 from typing import Any, Final
 
 from flame_remote._deadline import Deadline
 
 from .channel import Receiver
 from .counts import LocalCounts
+from .journal import Journal
 from .limits import explain
 from .messages import Message, ResultEntry, Results, encode
 from .spin import AdaptiveSpin
@@ -31,7 +32,7 @@ class Link:
     Safe to call from any thread; the main thread calls it sheltered (see Shelter).
     """
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, journal: Journal) -> None:
         """Begin with a connected channel. `handle` must be set before anything is received."""
         # Constant after construction.
         self.descriptor = channel.fileno()
@@ -40,9 +41,9 @@ class Link:
         self.handle: Callable[[Message], None]  # takes in a message, inside a turn
         self._channel = channel
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._poll = poll()
-        self._poll.register(channel, POLLIN)
-        self._poll.register(self._wakeup, POLLIN)
+        self._poller = select.epoll()
+        self._poller.register(channel, select.EPOLLIN)
+        self._poller.register(self._wakeup, select.EPOLLIN)
         # Appended to and popped by any thread; a deque's methods are atomic.
         self.callbacks: deque[Callable[[], None]] = deque()  # to be run outside a turn
         # Results, for the next `flush`, each with what must live until then.
@@ -51,6 +52,7 @@ class Link:
         self._seconds: dict[int, tuple[int, float]] = {}  # calls and their time, by target
         self._unsent_since = 0.0
         # Guarded by self.turn.
+        self._journal = journal
         self.counts = LocalCounts(self.ref_events)
         self._receiver = Receiver(channel)
         # Guarded by self._reading.
@@ -72,6 +74,14 @@ class Link:
         self.outbox.append((entry, keep))
         if now - self._unsent_since > _RESULT_DELAY_SECONDS:
             self.flush()
+
+    def keep_results(self) -> None:
+        """Make sure that results not sent yet outlive this process. Main thread, before a task."""
+        with self.turn:
+            # Those before the last one were kept when it began; and it may just have been sent.
+            if not self.outbox or self._journal.add(self.outbox[-1][0]):
+                return
+        self.flush()
 
     def send(self, message: Message, descriptors: list[int] | None = None) -> None:
         """Send one message, and before it whatever the driver must know first."""
@@ -116,6 +126,7 @@ class Link:
                     frames += encode(changes)
             if frames:
                 self._send_bytes(frames)
+            self._journal.clear()
 
     def _send_bytes(self, frames: bytes) -> None:
         try:
@@ -189,6 +200,7 @@ class Link:
 
     def close(self) -> None:
         """Close what this has made; the channel is its maker's."""
+        self._poller.close()
         os.close(self._wakeup)
         self._receiver.close()
 
@@ -196,14 +208,14 @@ class Link:
         """Look for a moment, then sleep, until there is something to receive, or `wake`."""
         until = self._spin.until()
         if until:
+            poll = self._poller.poll
             while time.perf_counter() < until:
-                if ready := self._poll.poll(0):
+                if ready := poll(0):
                     self._spin.hit()
                     return self._take_wakeup(ready)
                 os.sched_yield()
             self._spin.miss()
-        remaining = deadline.remaining()
-        ready = self._poll.poll(None if remaining is None else remaining * 1000)
+        ready = self._poller.poll(deadline.remaining())
         return bool(ready) and self._take_wakeup(ready)
 
     def _take_wakeup(self, ready: list[tuple[int, int]]) -> bool:

@@ -43,6 +43,7 @@ class View:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.tasks = core.scheduler.tasks
+        self.maker_of = core.scheduler.maker_of
         self.workers = core.scheduler.workers
         self.actors = core.scheduler.actors.table
         self.objects = core.objects.by_id
@@ -109,7 +110,7 @@ class View:
             owner = spec
         return CallFacts(
             name=spec.target.name,
-            attempt=record.attempts + 1,
+            attempt=record.starts,
             actor=_ids.show(owner.id) if owner is not None else "",
             actor_name=owner.target.name if owner is not None else "",
             resources=amounts((owner or spec).target.demand),
@@ -137,7 +138,7 @@ class View:
             pid=self.pid_of(record.worker_id),
             actor=_ids.show(spec.actor) if spec.actor else "",
             parent=_ids.show(spec.parent) if spec.parent else "",
-            attempt=record.attempts + 1,
+            attempt=record.starts,
             resources=amounts(spec.target.demand),
             waits_for=tuple(map(_ids.show, self.awaited_by(record))),
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flame_remote.exceptions import ObjectError
 
 from . import _linux, spill, stored_value
-from .finalisers import finaliser
+from .fragile import finaliser
 
 if TYPE_CHECKING:
     import weakref

@@ -52,6 +52,18 @@ class LoadTarget(NamedTuple):
     path: list[str] | None
 
 
+class About(NamedTuple):
+    """What is special about a task that follows; most have none of this.
+
+    `returns`: its value is taken apart into so many; None if it is kept as it is. `failures` says
+    of each attempt that has raised before what there is to say.
+    """
+
+    task_id: int
+    returns: int | None
+    failures: tuple[str, ...]
+
+
 class UnloadTarget(NamedTuple):
     """No task will name this code any more, unless it is loaded again."""
 
@@ -195,6 +207,7 @@ class Submit(NamedTuple):
     nested: tuple[int, ...]
     actor: int
     parent: int
+    returns: tuple[int, ...] | None = None
 
 
 class ExportTarget(NamedTuple):
@@ -280,7 +293,7 @@ MESSAGES: Final = (
     RunTasks, LoadTarget, Segment, Retire, Values, Ready, Granted, Deadlock, Free, Shrink, Stop,
     Recall, Interrupt, Hello, Results, Counts, Returned, Fetch, Watch, Abandon, Submit,
     ExportTarget, Put, Reserve, Cancel, Kill, Ask, Told, Record, Spans, Sites,
-    UnloadTarget,
+    UnloadTarget, About,
 )  # fmt: skip
 _CODES: Final[dict[type, int]] = {message: code for code, message in enumerate(MESSAGES)}
 

@@ -120,9 +120,18 @@ class WorkerEngine(Engine):
                     spec.nested,
                     spec.actor,
                     spec.parent,
+                    spec.returns,
                 )
             )
         return ref
+
+    def submit_several(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
+        with self._shelter, self._link.turn:
+            for object_id in spec.returns or ():
+                self._link.counts.own(object_id)
+            refs = [ObjectRef[Any](object_id, self) for object_id in spec.returns or ()]
+        self.submit(spec)
+        return refs
 
     def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool = True) -> bool:
         with self._shelter:
@@ -193,6 +202,12 @@ class WorkerEngine(Engine):
             return self.watch(object_ids, 0, Deadline(None)) if num_returns else set()
         assert isinstance(answer, Ready)
         return set(answer.object_ids)
+
+    def free(self, refs: Sequence[ObjectRef[Any]]) -> None:
+        self.ask("free", *(ref._id for ref in refs))
+
+    def is_kept(self, object_id: ObjectId) -> bool:
+        return bool(self.ask("is kept", object_id))
 
     def is_done(self, ref: ObjectRef[Any]) -> bool:
         return bool(self.wait([ref], 0, Deadline(None)))

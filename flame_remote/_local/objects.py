@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from flame_remote._execute.unread import report_unread, was_cancelled
@@ -12,7 +12,14 @@ from flame_remote._outcome import Kind
 from flame_remote._scheduling.lineage import Lineage
 from flame_remote._spec import TargetKind, TaskSpec
 
+from .dropping import Dropped
+
 _FAILED: Final = int(Kind.FAILED)
+_STORED: Final = int(Kind.STORED)
+_SEVERAL: Final = int(Kind.SEVERAL)
+
+# Where a value lies: (segment, offset, size, checksum or None), as in values.py.
+Place = tuple[int, int, int, int | None]
 
 
 class Watcher(Protocol):
@@ -67,6 +74,15 @@ def holds_something(spec: TaskSpec) -> bool:
     return bool(spec.dependencies or spec.nested or spec.actor or spec.target.refs)
 
 
+def stored_in(kind: int, data: Any) -> Iterable[Place]:
+    """Return where the values of a result lie that are stored: mostly none, or one."""
+    if kind == _STORED:
+        return (data,)
+    if kind == _SEVERAL:
+        return [place for part, place, _ in data if part == _STORED]
+    return ()
+
+
 class ObjectTable:
     """Every object of the session. Changed inside a turn; `by_id` may be read at any time."""
 
@@ -74,6 +90,8 @@ class ObjectTable:
         self.by_id: dict[ObjectId, StoredObject] = {}
         # Locations whose bytes nobody needs any more, for whoever owns the memory.
         self.freed: deque[tuple[int, int, int, int | None]] = deque()
+        # Freed by the user, and still read.
+        self.dropped: dict[ObjectId, Dropped] = {}
         # Actors that nobody refers to any more.
         self.gone: deque[ObjectId] = deque()
         # Errors of objects that are gone and that nobody looked at, to be reported outside a turn.
@@ -124,6 +142,10 @@ class ObjectTable:
         """Note the value or error of an object; tell everybody who waits for it."""
         stored = self.by_id[object_id]
         spec, stored.spec = stored.spec, None
+        if spec is not None and spec.returns is not None:
+            self._settle_parts(spec.returns, kind, data)
+            stored.was_read = True  # by way of its parts
+            kind, data = (kind, data) if kind == _FAILED else (int(Kind.ATOM), None)
         stored.kind = kind
         stored.data = data
         if spec is not None and (self.lineage.nodes or kind == _FAILED):
@@ -143,6 +165,16 @@ class ObjectTable:
         if unheld:
             self.release(unheld)
 
+    def _settle_parts(self, parts: Sequence[ObjectId], kind: int, data: Any) -> None:
+        """Note what became of each object that a task makes."""
+        if kind == _FAILED:
+            for part in parts:
+                self.by_id[part].was_read = part != parts[0]  # one report is enough
+                self.settle(part, kind, data, ())
+            return
+        for part, outcome in zip(parts, data, strict=True):
+            self.settle(part, *outcome)
+
     def _task_ended(self, stored: StoredObject, spec: TaskSpec) -> None:
         if stored.kind == _FAILED:
             if spec.parent in self.lineage.nodes and not was_cancelled(stored.data):
@@ -156,6 +188,10 @@ class ObjectTable:
         stored = self.by_id.get(object_id)
         if stored is not None:
             stored.pins -= 1
+            if not stored.pins and object_id in self.dropped:
+                dropped = self.dropped.pop(object_id)
+                self.freed.append(dropped.place)
+                self.release(dropped.refs)
             if stored.count <= 0:
                 unheld: list[ObjectId] = []
                 self._free_if_unused(object_id, stored, unheld)

@@ -48,7 +48,7 @@ class Records:
         for task_id, began, ended, thread in spans:
             record = self._core.scheduler.tasks.get(task_id)
             if record is not None:
-                about = {"task": _ids.show(task_id), "attempt": record.attempts + 1}
+                about = {"task": _ids.show(task_id), "attempt": record.starts}
                 if record.spec.parent:
                     about["parent"] = _ids.show(record.spec.parent)
                 name = record.spec.target.name

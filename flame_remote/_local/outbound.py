@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from flame_remote._ids import ObjectId
+from flame_remote._ids import ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling import commands, events
 from flame_remote._spec import TaskSpec
@@ -24,6 +24,7 @@ from .messages import (
     Values,
 )
 from .objects import StoredObject
+from .special import about_call
 from .waits import RemoteRequest
 from .workers import WorkerHandle
 
@@ -58,8 +59,10 @@ class Outbound:
                 if name not in worker.targets:
                     self._send_code(worker, spec)
             dependencies = (
-                self._dependencies(worker, spec.dependencies) if spec.dependencies else ()
+                self._dependencies(worker, spec.id, spec.dependencies) if spec.dependencies else ()
             )
+            if (about := about_call(record)) is not None:
+                self._core.crew.send(worker, about)
             entries.append((spec.id, name, spec.payload, dependencies, not target.max_retries))
         self._core.crew.send(worker, RunTasks(command.helps, entries))
 
@@ -84,13 +87,18 @@ class Outbound:
                 self._core.crew.send(worker, UnloadTarget(target_id))
 
     def _dependencies(
-        self, worker: WorkerHandle, places: Sequence[tuple[int | str, ObjectId]]
+        self,
+        worker: WorkerHandle,
+        task_id: TaskId,
+        places: Sequence[tuple[int | str, ObjectId]],
     ) -> tuple[Dependency, ...]:
         by_id = self._core.objects.by_id
         found: list[Dependency] = []
         for place, object_id in places:
             stored = by_id[object_id]
             found.append((place, object_id, stored.kind, self._show(worker, object_id, stored)))
+            if stored.kind == _FAILED and object_id in self._core.objects.dropped:
+                self._core.objects.dropped[object_id].told.add(task_id)
         return tuple(found)
 
     def _show(self, worker: WorkerHandle, object_id: ObjectId, stored: StoredObject) -> Any:

@@ -1,7 +1,7 @@
-"""What each worker has started last: one word of shared memory for each.
+"""What each worker has started last: one word of shared memory for each, and its journal.
 
-A worker writes it before it touches anything of a task, and it outlives the worker however that
-ends, so the driver knows which tasks of a lost worker had started without a message for each.
+A worker writes the word before it touches anything of a task, and it outlives the worker however
+that ends, so the driver knows which tasks of a lost worker had started without a message for each.
 """
 
 from __future__ import annotations
@@ -15,9 +15,18 @@ from flame_remote._ids import TaskId, WorkerId
 from flame_remote.exceptions import WorkerStartError
 
 from ._linux import memory_file
+from .journal import JOURNAL_BYTES, read_journal
+from .messages import ResultEntry
 
-PROGRESS_BYTES: Final = 64 * 1024
-_WORDS: Final = PROGRESS_BYTES // 8
+WORDS: Final = 8192
+PROGRESS_BYTES: Final = WORDS * (8 + JOURNAL_BYTES)  # memory is taken where it is written to
+
+
+def word_and_journal(memory: mmap.mmap, word: int) -> tuple[memoryview, memoryview]:
+    """Return a worker's word, as a sequence of one number, and the bytes of its journal."""
+    start = WORDS * 8 + word * JOURNAL_BYTES
+    whole = memoryview(memory)
+    return whole[word * 8 : word * 8 + 8].cast("Q"), whole[start : start + JOURNAL_BYTES]
 
 
 class Progress:
@@ -34,9 +43,9 @@ class Progress:
         except BaseException:
             os.close(self.descriptor)
             raise
-        self._words = memoryview(self._memory).cast("Q")
+        self._words = memoryview(self._memory)[: WORDS * 8].cast("Q")
         self._word_of: dict[WorkerId, int] = {}
-        self._never_used = iter(range(_WORDS))
+        self._never_used = iter(range(WORDS))
         # The longest unused first: a process that is being killed may still write a moment later.
         self._released: deque[int] = deque()
 
@@ -48,10 +57,13 @@ class Progress:
         word = next(self._never_used, None)
         if word is None:
             if not self._released:
-                raise WorkerStartError(f"there are {_WORDS} already, more are not possible")
+                raise WorkerStartError(f"there are {WORDS} already, more are not possible")
             word = self._released.popleft()
         self._word_of[worker_id] = word
         self._words[word] = 0
+        _, journal = word_and_journal(self._memory, word)
+        journal[:8] = bytes(8)
+        journal.release()
         return word
 
     def release(self, worker_id: WorkerId) -> None:
@@ -64,6 +76,15 @@ class Progress:
         """Return the task that a worker has started last, 0 if none."""
         word = self._word_of.get(worker_id)
         return 0 if word is None else int(self._words[word])
+
+    def unsent_results(self, worker_id: WorkerId) -> list[ResultEntry]:
+        """Return results that a worker which is gone had kept; some may have been sent."""
+        word = self._word_of.get(worker_id)
+        if word is None:
+            return []
+        _, journal = word_and_journal(self._memory, word)
+        with journal:
+            return read_journal(journal)
 
     def close(self) -> None:
         """Give the memory back."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flame_remote._ids import ObjectId, TaskId, WorkerId
 
+from .dropping import drop_value
 from .explaining import Explainer
 from .looking import View
 from .workers import WorkerHandle
@@ -33,6 +34,8 @@ class Questions:
             "is cancelled": self._is_cancelled,
             "failure": self._failure,
             "close scope": self._close_scope,
+            "free": self._free,
+            "is kept": self._is_kept,
         }
 
     def answer(self, worker: WorkerHandle, question: str, arguments: tuple[Any, ...]) -> Any:
@@ -49,6 +52,16 @@ class Questions:
 
     def _facts(self, _: WorkerHandle, task_id: TaskId) -> bytes:
         return pickle.dumps(View(self._core).facts_of(task_id), 5)
+
+    # --- objects --------------------------------------------------------------------------
+
+    def _free(self, _: WorkerHandle, *object_ids: ObjectId) -> None:
+        for object_id in object_ids:
+            drop_value(self._core.objects, object_id)
+        self._core.settle_requests()
+
+    def _is_kept(self, _: WorkerHandle, object_id: ObjectId) -> bool:
+        return object_id in self._core.objects.by_id
 
     # --- scopes ---------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
@@ -10,7 +10,7 @@ from flame_remote import _ids
 from flame_remote._deadline import Deadline
 from flame_remote._execute.failure import rebuild_error
 from flame_remote._execute.result import cannot_rebuild
-from flame_remote._ids import ObjectId, TaskId
+from flame_remote._ids import ObjectId
 from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef
 from flame_remote._scheduling.records import TaskRecord
@@ -27,6 +27,7 @@ from .values import open_value
 _PROGRESS: Final = {
     TaskState.PENDING: "pending: waits for its arguments",
     TaskState.READY: "pending: waits for a worker",
+    TaskState.RESTING: "pending: has failed and will be tried again",
     TaskState.ASSIGNED: "running",
 }
 
@@ -42,7 +43,7 @@ class Results:
         self._opening = opening
         self._ctrl_c = ctrl_c
         self._objects: Mapping[ObjectId, StoredObject] = core.objects.by_id
-        self._tasks: Mapping[TaskId, TaskRecord] = core.scheduler.tasks
+        self._maker_of: Callable[[ObjectId], TaskRecord | None] = core.scheduler.maker_of
 
     def load(self, ref: ObjectRef[Any], stored: StoredObject) -> Any:
         """Rebuild a value that is there. Runs its own code.
@@ -107,6 +108,6 @@ class Results:
             return f"{stored.name} {_ids.show(ref._id)}"
         state = "failed" if stored.kind == Kind.FAILED else "succeeded"
         if not stored.kind:
-            record = self._tasks.get(ref._id)
+            record = self._maker_of(ref._id)
             state = _PROGRESS[record.state] if record is not None else "pending"
         return f"{stored.name}() {_ids.show(ref._id)} ({state})"

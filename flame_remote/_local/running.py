@@ -9,18 +9,26 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from flame_remote._execute.attempts import Again, Attempts
 from flame_remote._execute.call import execute, is_coroutine
 from flame_remote._execute.failure import encode_error, encode_failure
 from flame_remote._execute.result import cannot_rebuild, pack_result
+from flame_remote._execute.several import Several, TakenApart
 from flame_remote._ids import ObjectId, TaskId
 from flame_remote._outcome import Kind, Outcome
 from flame_remote._spec import TargetKind
 from flame_remote._wire.arguments import unpack_arguments
 from flame_remote._wire.packing import is_atom, unpack
-from flame_remote.exceptions import FlameError, SerializationError, TaskCancelledError
+from flame_remote.exceptions import (
+    FlameError,
+    ObjectFreedError,
+    SerializationError,
+    TaskCancelledError,
+)
 
+from .arena import Extent
 from .concurrency import AsyncCalls, Calls, ThreadedCalls, has_async_methods
-from .messages import LoadTarget, ResultEntry, TaskEntry
+from .messages import About, LoadTarget, ResultEntry, TaskEntry, Value
 from .output import TaskOutput
 from .shelter import Struck
 from .values import Opened, Storage, open_values
@@ -43,6 +51,7 @@ class Runner:
         self._link = worker.link
         self._shelter = worker.shelter
         self._storage = storage
+        self._abouts = worker.abouts
         self._targets: dict[int, LoadTarget] = {}
         self._functions: dict[int | str, Callable[..., Any]] = {}
         self._instance: Any = None  # of the actor that lives here
@@ -110,14 +119,14 @@ class Runner:
                 self._calls.start(entry)
             return
         if at_once and link.outbox:
-            link.flush()
+            link.keep_results()
         worker.start_task(task_id)
         current_task.set(task_id)
         self._running_target = target_id
         started = time.perf_counter()
         try:
             function = self._functions.get(target_id)
-            if function is None or dependencies or type(payload) is not tuple:
+            if function is None or dependencies or type(payload) is not tuple or self._abouts:
                 started, (succeeded, value) = self._prepare_and_call(entry)
             else:
                 # The common call, in as few steps as can be (benchmarks: submit of no-op tasks).
@@ -190,7 +199,20 @@ class Runner:
             raise
         except BaseException as error:
             raise self._unloadable_argument(entry, error) from None
+        if self._abouts and (about := self._abouts.pop(entry[0], None)) is not None:
+            function = self._with(function, about, target_id)
         return function, args, kwargs
+
+    def _with(
+        self, function: Callable[..., Any], about: About, target_id: int | str
+    ) -> Callable[..., Any]:
+        """Return what is called in place of a function, as the call asks."""
+        inner = function.__wrapped__ if isinstance(function, Attempts) else function
+        if about.returns is not None:
+            inner = TakenApart(inner, about.returns, self.name_of(target_id))
+        if isinstance(function, Attempts):
+            return function.numbered(len(about.failures) + 1, about.failures, inner)
+        return inner
 
     def _unloadable_argument(self, entry: TaskEntry, error: BaseException) -> Unloadable:
         return Unloadable(_rebuild_error(f"an argument of {self.name_of(entry[1])}()", error))
@@ -265,6 +287,10 @@ class Runner:
         name = self.name_of(target_id)
         if succeeded:
             try:
+                if type(value) is Again:
+                    return (task_id, int(Kind.AGAIN), (value.delay, value.failure), ()), None
+                if isinstance(value, Several):
+                    return self._pack_several(task_id, target_id, value)
                 packed = pack_result(value, name, self._functions.get(target_id))
                 if isinstance(packed, Outcome):
                     return (task_id, int(packed.kind), packed.data, ()), None
@@ -281,6 +307,32 @@ class Runner:
             return _failed(task_id, encode_error(TaskCancelledError(name))), None
         return _failed(task_id, encode_failure(value, name, task_id, os.getpid())), None
 
+    def _pack_several(
+        self, task_id: TaskId, target_id: int | str, several: Several
+    ) -> tuple[ResultEntry, Any]:
+        """As `_pack`, of values that become an object each; raises what packing raises."""
+        if several.error is not None:
+            return _failed(task_id, encode_error(several.error)), None
+        name, function = self.name_of(target_id), self._functions.get(target_id)
+        packed = [pack_result(value, name, function) for value in several.values]
+        outcomes: list[Value] = []
+        taken: list[Extent] = []  # all of it, until the last one is stored
+        keep: list[Any] = []
+        try:
+            for one in packed:
+                if isinstance(one, Outcome):
+                    outcomes.append((int(one.kind), one.data, ()))
+                    continue
+                new: list[Extent] = []
+                kind, data = self._storage.store(one, new)
+                taken += new
+                outcomes.append((int(kind), data, tuple(ref._id for ref in one.refs)))
+                keep.append(one.refs)
+        except BaseException:
+            self._storage.give_back(taken)
+            raise
+        return (task_id, int(Kind.SEVERAL), tuple(outcomes), ()), keep
+
 
 def _failed(task_id: TaskId, data: bytes) -> ResultEntry:
     return task_id, int(Kind.FAILED), data, ()
@@ -291,4 +343,6 @@ def _cannot_interrupt(task_id: TaskId) -> bool:
 
 
 def _rebuild_error(what: str, error: BaseException) -> FlameError:
-    return error if isinstance(error, SerializationError) else cannot_rebuild(what, "worker", error)
+    if isinstance(error, (SerializationError, ObjectFreedError)):
+        return error
+    return cannot_rebuild(what, "worker", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections import deque
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Final
 
 from flame_remote._ids import TaskId
 
-from .finalisers import is_in_finaliser
+from .fragile import is_fragile
 
 # Cancelled tasks that have not been struck yet. Some never come, so the oldest fall out.
 _LONGEST_MEMORY: Final = 64
@@ -32,10 +33,10 @@ class Shelter:
        ends.
     2. A wait inside such a block looks at `wanted` and ends by itself; see Link.wake.
     3. A task that has not begun is struck as it is exposed.
+    4. In what is fragile no interrupt strikes; Control sends the signal until one has.
 
-    Each cancelled task is struck once, and is not exposed any more after that: what catches the
-    interrupt need not fear a second one. Other threads than the main one are never struck; for
-    them a block does nothing.
+    Each cancel strikes once. Other threads than the main one are never struck; for them a block
+    does nothing.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,6 @@ class Shelter:
         # Any thread; a deque's methods are atomic.
         self.wanted: deque[TaskId] = deque(maxlen=_LONGEST_MEMORY)
         self._struck: deque[TaskId] = deque(maxlen=_LONGEST_MEMORY)  # those that have been
-        self.has_heard = False  # set by the signal handler once it could act
 
     def watch_signals(self) -> None:
         """Take SIGINT over. Main thread."""
@@ -75,8 +75,9 @@ class Shelter:
             self.strike()
 
     def strike(self) -> None:
-        """Raise Struck if the exposed task is wanted. Main thread."""
-        if self.exposed and self.take(self.exposed):
+        """Raise Struck if the exposed task is wanted, and this is no bad moment. Main thread."""
+        # The frame in no variable: that would be a cycle in the traceback.
+        if self.exposed and not is_fragile(sys._getframe()) and self.take(self.exposed):
             self.exposed = 0
             raise Struck
 
@@ -94,6 +95,5 @@ class Shelter:
         return task_id in self.wanted or task_id in self._struck
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
-        if not is_in_finaliser(frame):  # there it would be lost; whoever has sent it does so again
-            self.has_heard = True
+        if self.wanted:
             self.strike()

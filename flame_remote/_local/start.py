@@ -17,9 +17,11 @@ from typing import Any
 from flame_remote import _current
 
 from .control import Control
+from .journal import Journal
 from .link import Link
 from .nested import WorkerEngine
 from .output import TaskOutput
+from .progress import word_and_journal
 from .spawner import MARKER
 from .worker import Worker
 
@@ -50,8 +52,9 @@ def start_worker(
             os.chdir(config["cwd"])
     # The user's __main__ is not here, and the spawner's must not be taken for it.
     sys.modules["__main__"] = types.ModuleType("__main__")
-    last_started = memoryview(progress).cast("Q")[word : word + 1]
-    worker = Worker(worker_id, Link(socket.socket(fileno=channel_fd)), last_started)
+    last_started, journal = word_and_journal(progress, word)
+    link = Link(socket.socket(fileno=channel_fd), Journal(journal))
+    worker = Worker(worker_id, link, last_started)
     engine = WorkerEngine(config["session"], worker, config["resources"])
     _current.set_current(engine)
     outputs = _replace_output(engine)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from flame_remote._deadline import Deadline
+from flame_remote._execute.failure import rebuild_error
 from flame_remote._ids import ObjectId
 from flame_remote._outcome import Kind
 from flame_remote._wire.packing import Packed, unpack
@@ -168,6 +169,8 @@ class Opened(NamedTuple):
 
     def load(self) -> Any:
         """Rebuild the value. Runs its own code; raises whatever that raises."""
+        if self.kind == Kind.FAILED:  # freed after the task that takes it was submitted
+            raise rebuild_error(self.data)
         return self.data if self.kind == Kind.ATOM else unpack(self.data, self.buffers)
 
 

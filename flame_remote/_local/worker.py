@@ -22,6 +22,7 @@ from flame_remote.exceptions import TaskCancelledError
 from .link import Link
 from .mapping import MappingCache
 from .messages import (
+    About,
     Hello,
     LoadTarget,
     Message,
@@ -54,6 +55,8 @@ class Worker:
         # Appended to and popped by any thread; a deque's methods are atomic.
         self.inbox: deque[TaskEntry] = deque()
         self.helping: deque[TaskEntry] = deque()
+        # What is special about tasks to come; added by the thread that reads, taken by who runs one.
+        self.abouts: dict[TaskId, About] = {}
         # Written by the main thread only.
         self.running: TaskId = 0
         # Written by the thread that reads.
@@ -177,6 +180,8 @@ class Worker:
         match message:
             case RunTasks(helps, tasks):
                 (self.helping if helps else self.inbox).extend(tasks)
+            case About(task_id):
+                self.abouts[task_id] = message
             case LoadTarget():
                 self.unneeded.pop(message.target_id, None)
                 self.load_target(message)

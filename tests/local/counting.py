@@ -92,10 +92,15 @@ def refuse(refs: list[Any], value: Any) -> None:
 
 
 @flame.remote
-def used_bytes_here() -> tuple[int, int]:
-    """Return this worker's pid, and how many bytes of its own memory are in use."""
+def used_bytes_here(gate: Any, number: int) -> tuple[int, int]:
+    """Return this worker's pid, and how many bytes of its own memory are in use.
+
+    Waits until so many calls of it run at the same time, each in another worker.
+    """
     engine: Any = _current.engine
-    return os.getpid(), used_bytes(engine.storage)
+    used = used_bytes(engine.storage)
+    flame.get(gate.meet.remote(number))
+    return os.getpid(), used
 
 
 @flame.remote
@@ -134,6 +139,7 @@ class Gate:
         import asyncio
 
         self.opened = asyncio.Event()
+        self.number = 0
 
     async def wait(self) -> Value:
         await self.opened.wait()
@@ -141,6 +147,12 @@ class Gate:
 
     async def open(self) -> None:
         self.opened.set()
+
+    async def meet(self, number: int) -> None:
+        self.number += 1
+        if self.number == number:
+            self.opened.set()
+        await self.opened.wait()
 
 
 def used_bytes(storage: Any) -> int:
@@ -301,11 +313,12 @@ class World:
         """Drop the handle of an actor, after it was killed or not."""
         if self.actors:
             actor = self.actors.pop(self.random.randrange(len(self.actors)))
+            pid = flame.get(actor.handle.pid.remote())  # its calls have ended by now
             way = self.random.randrange(3)
             if way == 1:
                 flame.kill(actor.handle)
             elif way == 2:
-                os.kill(flame.get(actor.handle.pid.remote()), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
 
     def keep(self) -> None:
         for actor, slot in self._slot():
@@ -390,7 +403,8 @@ class World:
     def _some(self, most: int = 3) -> list[Any]:
         least = 1 if most == 1 else 0
         count = min(len(self.refs), self.random.randint(least, most))
-        return self.random.sample(self.refs, count)
+        # Each once: a ref that is there twice is pickled once.
+        return list({id(ref): ref for ref in self.random.sample(self.refs, count)}.values())
 
     def _slot(self) -> list[tuple[KeptRefs, int]]:
         if not self.actors:
@@ -431,14 +445,10 @@ class World:
             assert not worker.held, worker.held
             assert not +worker.pinned, worker.pinned
             assert not any(target.refs for target in worker.exported.values())
-        unseen = {worker.pid for worker in self._workers()}
-        assert wait_until(lambda: not self._ask_for_used_bytes(unseen)), unseen
-
-    def _ask_for_used_bytes(self, unseen: set[int]) -> set[int]:
-        for pid, used in flame.get([used_bytes_here.remote() for _ in range(4)]):
-            assert used == 0
-            unseen.discard(pid)
-        return unseen
+        number, gate = max(2, len(self._workers())), Gate.remote()
+        found = dict(flame.get([used_bytes_here.remote(gate, number) for _ in range(number)]))
+        assert len(found) == number
+        assert not any(found.values()), found
 
     def _holders(self) -> str:
         """Say what each worker refers to, for the one who looks for the difference."""

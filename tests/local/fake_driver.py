@@ -13,6 +13,7 @@ from typing import Any
 
 from flame_remote._local.arena import Arena, Extent
 from flame_remote._local.channel import Receiver
+from flame_remote._local.journal import JOURNAL_BYTES, Journal
 from flame_remote._local.link import Link
 from flame_remote._local.messages import (
     Abandon,
@@ -57,7 +58,7 @@ class WorkerBesideDriver:
         ours, theirs = socket.socketpair()
         self._connection = ours
         self.channel = theirs
-        self.link = Link(theirs)
+        self.link = Link(theirs, Journal(memoryview(bytearray(JOURNAL_BYTES))))
         self.worker = Worker(7, self.link, memoryview(bytearray(8)).cast("Q"))
         self.engine = WorkerEngine("session", self.worker, {"CPU": 2.0})
         # Guarded by self._changed.
@@ -66,6 +67,7 @@ class WorkerBesideDriver:
         self.pins: Counter[int] = Counter()  # of objects that were sent and are still being read
         self.waiting: dict[int, Message] = {}  # requests that are not answered yet
         self.abandoned: dict[int, Message] = {}
+        self.asked = 0  # so many requests have come
         self._arena = Arena(0, lambda size: None, self._announce)
         self._large = self._store(bytearray(1 << 20))
         self._thread = threading.Thread(target=self._serve)
@@ -167,6 +169,7 @@ class WorkerBesideDriver:
             case Counts(_, _, unpinned):
                 self.pins.subtract(unpinned)
             case Fetch() | Watch():
+                self.asked += 1
                 if NEVER in message.object_ids and getattr(message, "num_returns", 1):
                     self.waiting[message.request_id] = message
                 else:

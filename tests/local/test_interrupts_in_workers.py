@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ import pytest
 import flame_remote
 from flame_remote._deadline import NEVER as NO_LIMIT
 from flame_remote._local.control import Control
-from flame_remote._local.messages import TaskEntry
+from flame_remote._local.messages import Interrupt, TaskEntry, encode
 from flame_remote._outcome import Kind
 from flame_remote._wire.packing import pack
 
@@ -239,6 +242,66 @@ def test_task_below_another_is_cancelled_once_that_has_ended(beside: WorkerBesid
     beside.worker.run(beside.entry(FIRST_TASK, get_what_never_comes))
     require_cancelled(beside, FIRST_TASK, thread)
     assert beside.results[FIRST_TASK + 1] is Kind.ATOM
+
+
+NOTES: list[str] = []
+
+
+def sleep_for_ever() -> None:
+    NOTES.append("sleeps")
+    BESIDE[0].engine.is_done(BESIDE[0].ref(SMALL))  # so that the driver hears that it has begun
+    threading.Event().wait()
+
+
+def import_something() -> None:
+    import for_import  # noqa: F401  cancels this task
+
+    NOTES.append("imported")
+    signal.raise_signal(signal.SIGINT)
+    NOTES.append("not struck")
+
+
+def cancel_this() -> None:
+    """Cancel the task that runs, in its own thread."""
+    (beside,) = BESIDE
+    beside.worker.shelter.wanted.append(beside.worker.running)
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_task_in_its_own_code_is_struck_through_the_control_socket(
+    beside: WorkerBesideDriver,
+) -> None:
+    NOTES.clear()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        control = Control(beside.worker, theirs)
+        control.start()
+        thread = threading.Thread(
+            target=lambda: (
+                beside.wait_for(lambda driver: driver.asked > 0),
+                ours.sendall(encode(Interrupt(FIRST_TASK))),
+            )
+        )
+        thread.start()
+        beside.worker.run(beside.entry(FIRST_TASK, sleep_for_ever))
+        thread.join()
+        ours.shutdown(socket.SHUT_RDWR)
+        control.join()
+    require_whole(beside)
+    assert beside.results[FIRST_TASK] is Kind.FAILED
+
+
+def test_import_is_not_cut_off_and_the_task_is_struck_behind_it(
+    beside: WorkerBesideDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    NOTES.clear()
+    (tmp_path / "for_import.py").write_text(f"import sys; sys.modules[{__name__!r}].cancel_this()")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "for_import", raising=False)
+    beside.worker.run(beside.entry(FIRST_TASK, import_something))
+    require_whole(beside)
+    assert NOTES == ["imported"]
+    assert beside.results[FIRST_TASK] is Kind.FAILED
 
 
 def test_answer_that_crosses_a_cancel_is_thrown_away(beside: WorkerBesideDriver) -> None:

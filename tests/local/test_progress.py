@@ -7,10 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from flame_remote._local.progress import PROGRESS_BYTES, Progress
+from flame_remote._local.progress import PROGRESS_BYTES, WORDS, Progress
 from flame_remote.exceptions import WorkerStartError
-
-WORDS = PROGRESS_BYTES // 8
 
 
 @pytest.fixture
