@@ -7,22 +7,23 @@ import json
 from pathlib import Path
 
 from benchmarks import record
-from benchmarks.adapters import SYSTEMS
+from benchmarks.adapters import ON_CLUSTER, SYSTEMS
 from benchmarks.machine import ROOT
 from benchmarks.report import LEGEND, reference_of, workload_table
 from benchmarks.suite import Suite
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import CLUSTER_WORKLOADS, EVERY_WORKLOAD, WORKLOADS
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Run the workloads on flame_remote and its peers, and print them side by side.",
-        epilog=f"workloads: {' '.join(WORKLOADS)}; systems: {' '.join(SYSTEMS)}",
+        epilog=f"workloads: {' '.join(EVERY_WORKLOAD)}; systems: {' '.join(SYSTEMS)}",
     )
     add = parser.add_argument
-    add("--only", nargs="+", default=list(WORKLOADS), choices=WORKLOADS, metavar="WORKLOAD")
-    add("--systems", nargs="+", default=list(SYSTEMS), choices=SYSTEMS, metavar="SYSTEM")
+    add("--only", nargs="+", default=None, choices=EVERY_WORKLOAD, metavar="WORKLOAD")
+    add("--systems", nargs="+", default=None, choices=SYSTEMS, metavar="SYSTEM")
+    add("--cluster", action="store_true", help="a Flame cluster: its workloads and its clients")
     add("--quick", action="store_true", help="small sizes: is everything alive? no conclusions")
     add("--repeats", type=int, default=1, help="processes per pair; the median is taken")
     add("--timeout", type=float, default=600.0, help="seconds for one pair (default 600)")
@@ -38,6 +39,10 @@ def parse_options() -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write the results there")
     add("--save", action="store_true", help="write them to benchmarks/results/<date>-<commit>.json")
     options = parser.parse_args()
+    if options.only is None:
+        options.only = list(CLUSTER_WORKLOADS if options.cluster else WORKLOADS)
+    if options.systems is None:
+        options.systems = [name for name in SYSTEMS if (name in ON_CLUSTER) == options.cluster]
     if options.save and options.quick:
         parser.error("--save keeps full runs only")
     return options

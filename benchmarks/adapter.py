@@ -96,5 +96,9 @@ class Adapter:
         submit = self.task(function)
         return self.gather([submit(*shared, item) for item in items])
 
+    def joblib_backend(self) -> str:
+        """Return the name under which joblib knows the system."""
+        self._cannot("joblib")
+
     def _cannot(self, feature: str) -> NoReturn:
         raise CannotDo(self.name, feature)

@@ -19,7 +19,7 @@ from benchmarks.adapter import CannotDo
 from benchmarks.awake import awake_cores
 from benchmarks.result import Result, one_line
 from benchmarks.workload import Workload, pick_size
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import EVERY_WORKLOAD
 
 
 def run(system: str, workload: Workload, quick: bool) -> Result:
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     processes.adopt_orphans()
-    result = run(options.system, WORKLOADS[options.workload], options.quick)
+    result = run(options.system, EVERY_WORKLOAD[options.workload], options.quick)
     options.result_file.write_text(json.dumps(asdict(result)))
     if result.status == "failed":
         os._exit(1)  # its threads and exit handlers may wait for ever

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from benchmarks.result import STATUS_WORDS, Result
 from benchmarks.targets import SUBJECT, TARGETS, Verdict, judge
 from benchmarks.workload import Metric
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import EVERY_WORKLOAD
 
 LEGEND = (
     "[n x]: in this run {reference} is n times as good as that system; below 1 it loses.\n"
@@ -23,7 +23,7 @@ def reference_of(results: Sequence[Result]) -> str | None:
 
 def workload_table(results: Sequence[Result]) -> str:
     """Return the table of one workload's results, one row per metric."""
-    workload = WORKLOADS[results[0].workload]
+    workload = EVERY_WORKLOAD[results[0].workload]
     awake = sorted({result.awake for result in results if result.metrics and workload.awake})
     note = f" (cores kept awake by {', '.join(awake)})" if awake else ""
     rows = [["", *(result.system for result in results)]]

@@ -29,18 +29,28 @@ Nothing has to be started or configured; the first call starts what is needed.
     shutdown(), is_initialized()
     remote(target=None, **options)                make a function or class remote
         options: num_cpus, num_gpus, resources, max_retries, name; max_concurrency for classes
-    get(refs, *, timeout=None)                    one ref; a list, tuple, dict or iterable of refs
+    get(refs, *, timeout=None, readonly=False)    one ref; a list, tuple, dict or iterable of refs
     put(value)                                    store a value once, for many tasks
     wait(refs, *, num_returns=1, timeout=None)    (ready, rest)
     as_completed(refs, *, timeout=None)           iterate over refs as their tasks end
+    progress(refs, *, label="", timeout=None)     as get, with a bar on the terminal
     Queue(maxsize=0)                              shared by tasks and actors
     ActorPool(handles)                            hands work to whichever is idle
     Executor(max_workers=None)                    a concurrent.futures.Executor
-    cancel(ref, *, force=False)                   end a task
+    cancel(ref, *, force=False, recursive=True)   end a task, and what it has started
     kill(handle)                                  end an actor
+    free(refs)                                    let go of values while refs to them are left
+    Cache(folder, max_bytes, ignore)              keeps results on disk: remote(cache=...)
+    WeakRef(ref)                                  knows an object and does not keep it
+    scope(*, deadline=None, on_error="cancel")    a block that leaves no call behind
+    explain(ref)                                  why a result is not there, in a sentence
+    context()                                     in which call, on which actor, this code runs
+    state.tasks(), .actors(), .objects(), .workers()   what there is now
+    timeline(path)                                when which call ran, for a trace viewer
+    save_failed_calls(folder), replay(path)       make a call that failed again, under pdb
 
 An ObjectRef has get(timeout), result(timeout), done(), exception(timeout), cancel(),
-add_done_callback(f), future(), proxy(); and `await ref` works. Refs at top level of a call's
+add_done_callback(f), future(), proxy(), weak(); and `await ref` works. Refs at top level of a call's
 arguments are replaced by their values, refs inside containers stay refs.
 
 `class C(flame.Actor)` with `@flame.method` on its methods is the form of a remote class that type
@@ -54,20 +64,27 @@ import typing as _typing
 
 from flame_remote._actor import ActorClass
 from flame_remote._actor_pool import ActorPool
-from flame_remote._api import cancel, get, kill, put, wait
+from flame_remote._api import cancel, free, get, kill, put, wait
 from flame_remote._as_completed import AsCompleted, as_completed
+from flame_remote._cache import Cache
 from flame_remote._handle import ActorHandle
+from flame_remote._knowing import Context, context, explain, timeline
 from flame_remote._queue import Queue
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction, remote
+from flame_remote._replay import replay, save_failed_calls
+from flame_remote._retry import Retry
+from flame_remote._scope import Scope, scope
 from flame_remote._session import Session, init, is_initialized, shutdown
 from flame_remote._typed_actor import Actor, method
+from flame_remote._weak import WeakRef
 from flame_remote.exceptions import (
     ActorDiedError,
     ActorError,
     ClusterError,
     ClusterTimeoutError,
     ConnectError,
+    DeadlineExceededError,
     DeadlockError,
     DeserializationError,
     EngineClosedError,
@@ -77,14 +94,19 @@ from flame_remote.exceptions import (
     GetTimeoutError,
     InvalidOptionError,
     ObjectError,
+    ObjectFreedError,
     ObjectLostError,
     RefMisuseError,
+    ReplayError,
+    ReturnCountError,
     SerializationError,
     SessionEndedError,
     SpillError,
     StoreFullError,
     TaskCancelledError,
+    TaskDeadlineError,
     TaskError,
+    TaskTimeoutError,
     UnschedulableError,
     WorkerCrashedError,
     WorkerStartError,
@@ -102,9 +124,12 @@ __all__ = [
     "ActorHandle",
     "ActorPool",
     "AsCompleted",
+    "Cache",
     "ClusterError",
     "ClusterTimeoutError",
     "ConnectError",
+    "Context",
+    "DeadlineExceededError",
     "DeadlockError",
     "DeserializationError",
     "EngineClosedError",
@@ -115,37 +140,58 @@ __all__ = [
     "GetTimeoutError",
     "InvalidOptionError",
     "ObjectError",
+    "ObjectFreedError",
     "ObjectFuture",
     "ObjectLostError",
     "ObjectRef",
+    "ObjectRefGenerator",
     "Queue",
     "RefMisuseError",
     "RemoteFunction",
+    "ReplayError",
+    "Retry",
+    "ReturnCountError",
+    "Scope",
     "SerializationError",
     "Session",
     "SessionEndedError",
     "SpillError",
     "StoreFullError",
     "TaskCancelledError",
+    "TaskDeadlineError",
     "TaskError",
+    "TaskTimeoutError",
     "UnschedulableError",
+    "WeakRef",
     "WorkerCrashedError",
     "WorkerStartError",
     "as_completed",
     "cancel",
+    "context",
+    "explain",
+    "free",
     "get",
     "init",
     "is_initialized",
     "kill",
     "method",
+    "progress",
     "put",
     "remote",
+    "replay",
+    "save_failed_calls",
+    "scope",
     "shutdown",
+    "state",
+    "timeline",
     "wait",
 ]
 
 if _typing.TYPE_CHECKING:
+    from flame_remote import state
     from flame_remote._executor import Executor
+    from flame_remote._progress import progress
+    from flame_remote._stream import ObjectRefGenerator
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -155,4 +201,18 @@ def __getattr__(name: str) -> _typing.Any:
 
         globals()[name] = Executor
         return Executor
+    if name == "ObjectRefGenerator":
+        from flame_remote._stream import ObjectRefGenerator
+
+        globals()[name] = ObjectRefGenerator
+        return ObjectRefGenerator
+    if name == "progress":
+        from flame_remote._progress import progress
+
+        globals()[name] = progress
+        return progress
+    if name == "state":
+        import importlib
+
+        return importlib.import_module("flame_remote.state")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The verbs: get, put, wait, cancel, kill."""
+"""The verbs: get, put, wait, cancel, free, kill."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from flame_remote._own_frames import seen_from_here
 from flame_remote._refs import ObjectRef
 from flame_remote._session import ensure_engine
 from flame_remote._wire.packing import pack
+from flame_remote._wire.read_only import arrays_read_only
 from flame_remote.exceptions import FlameError, RefMisuseError
 
 T = TypeVar("T")
@@ -29,22 +30,28 @@ _ONLY_REFS: Final = frozenset({ObjectRef})
 
 
 @overload
-def get(refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+def get(refs: ObjectRef[T], *, timeout: float | None = None, readonly: bool = False) -> T: ...
 @overload
 def get(  # type: ignore[overload-overlap]
-    refs: tuple[()], *, timeout: float | None = None
+    refs: tuple[()], *, timeout: float | None = None, readonly: bool = False
 ) -> tuple[()]: ...
 @overload
 def get(  # type: ignore[overload-overlap]
-    refs: tuple[ObjectRef[T1]], *, timeout: float | None = None
+    refs: tuple[ObjectRef[T1]], *, timeout: float | None = None, readonly: bool = False
 ) -> tuple[T1]: ...
 @overload
 def get(  # type: ignore[overload-overlap]
-    refs: tuple[ObjectRef[T1], ObjectRef[T2]], *, timeout: float | None = None
+    refs: tuple[ObjectRef[T1], ObjectRef[T2]],
+    *,
+    timeout: float | None = None,
+    readonly: bool = False,
 ) -> tuple[T1, T2]: ...
 @overload
 def get(  # type: ignore[overload-overlap]
-    refs: tuple[ObjectRef[T1], ObjectRef[T2], ObjectRef[T3]], *, timeout: float | None = None
+    refs: tuple[ObjectRef[T1], ObjectRef[T2], ObjectRef[T3]],
+    *,
+    timeout: float | None = None,
+    readonly: bool = False,
 ) -> tuple[T1, T2, T3]: ...
 @overload
 def get(  # type: ignore[overload-overlap]
@@ -54,22 +61,26 @@ def get(  # type: ignore[overload-overlap]
 ) -> tuple[T1, T2, T3, T4]: ...
 @overload
 def get(  # type: ignore[overload-overlap]
-    refs: tuple[ObjectRef[T], ...], *, timeout: float | None = None
+    refs: tuple[ObjectRef[T], ...], *, timeout: float | None = None, readonly: bool = False
 ) -> tuple[T, ...]: ...
 @overload
 def get(  # type: ignore[overload-overlap]
-    refs: Mapping[K, ObjectRef[T]], *, timeout: float | None = None
+    refs: Mapping[K, ObjectRef[T]], *, timeout: float | None = None, readonly: bool = False
 ) -> dict[K, T]: ...
 @overload
-def get(refs: Iterable[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
+def get(
+    refs: Iterable[ObjectRef[T]], *, timeout: float | None = None, readonly: bool = False
+) -> list[T]: ...
 
 
-def get(refs: Any, *, timeout: float | None = None) -> Any:
+def get(refs: Any, *, timeout: float | None = None, readonly: bool = False) -> Any:
     """Wait for results and return them, in order; raise the first failure as soon as it is known.
 
     Args:
         refs: one ref; or a tuple, a dict with refs as values, or any other iterable of refs.
         timeout: seconds to wait at most; None waits as long as it takes, 0 not at all.
+        readonly: make buffers and numpy arrays in the values read-only, as Ray does. Otherwise they
+            can be written to, and nobody else sees that.
 
     Returns:
         The value of one ref; a tuple for a tuple, a dict for a dict, else a list.
@@ -82,6 +93,9 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         DeadlockError: the result waits, through other tasks, for this very call.
     """
     try:
+        if readonly:
+            with arrays_read_only():
+                return _get(refs, timeout)
         return _get(refs, timeout)
     except BaseException as error:
         raise seen_from_here(error)  # noqa: B904  the same error
@@ -169,6 +183,8 @@ def wait(
     listed = refs if type(refs) is list else listed_refs(refs, "wait")
     # In C per ref: loops call this with long lists, once per result (benchmarks: wait).
     if not _ONLY_REFS.issuperset(map(type, listed)):
+        if any(hasattr(type(ref), "_flame_next_ref") for ref in listed):
+            return _wait_with_streams(listed, num_returns, timeout)
         listed = checked_refs(listed, "wait")
     if len(set(map(_id_of, listed))) != len(listed):
         _require_all_different(listed)
@@ -189,6 +205,26 @@ def wait(
     for place in reversed(places):
         del rest[place]
     return ready, rest
+
+
+def _wait_with_streams(
+    listed: list[Any], num_returns: int, timeout: float | None
+) -> tuple[list[Any], list[Any]]:
+    """As `wait`, where some of the refs are generators of refs: ready when their next one is."""
+    stand_ins = [
+        ref._flame_next_ref() if hasattr(type(ref), "_flame_next_ref") else ref for ref in listed
+    ]
+    places = [place for place, ref in enumerate(stand_ins) if ref is None]  # with no more to come
+    if len(places) < num_returns:
+        others = [ref for ref in stand_ins if ref is not None]
+        ready, _ = wait(others, num_returns=num_returns - len(places), timeout=timeout)
+        ids = {ref._id for ref in ready}
+        places = [n for n, ref in enumerate(stand_ins) if ref is None or ref._id in ids]
+    chosen = set(places[:num_returns])
+    return (
+        [ref for place, ref in enumerate(listed) if place in chosen],
+        [ref for place, ref in enumerate(listed) if place not in chosen],
+    )
 
 
 def _require_all_different(refs: list[ObjectRef[Any]]) -> None:
@@ -230,6 +266,27 @@ def cancel(ref: ObjectRef[Any], *, force: bool = False, recursive: bool = True) 
     (ref,) = checked_refs([ref], "cancel")
     require_usable(ref._engine, "an ObjectRef")
     return ref._engine.cancel(ref, force, recursive)
+
+
+def free(refs: ObjectRef[Any] | Iterable[ObjectRef[Any]]) -> None:
+    """Let go of values now, though refs to them are left: getting those raises ObjectFreedError.
+
+    Seldom needed: a value goes with its last ref. Calls that take one of the values and have not
+    begun fail with ObjectFreedError; a task that is to make one goes on, and its result is thrown
+    away. Bytes that somebody reads, as an array, stay until he has done.
+
+    Args:
+        refs: one ref, or any iterable of refs.
+
+    Raises:
+        RefMisuseError: something among `refs` is no ref.
+        SessionEndedError: a ref belongs to a session that has ended.
+    """
+    refs = unproxied(refs)
+    listed = checked_refs([refs] if type(refs) is ObjectRef else listed_refs(refs, "free"), "free")
+    _require_all_usable(listed)
+    for engine in set(map(_engine_of, listed)):
+        engine.free([ref for ref in listed if ref._engine is engine])
 
 
 def kill(actor: object) -> None:

@@ -24,6 +24,7 @@ ENGINES: Final = {
 }
 # What a cluster's address may begin with, and what its endpoint then begins with.
 _CLUSTERS: Final = {"flame": "http", "flames": "https"}
+_UNLIMITED_BYTES: Final = 1 << 60  # version 1 of control groups writes no limit as a large number
 _STORE_SHARE: Final = 0.3  # the rest is for the user's own values, in the driver and the workers
 
 
@@ -155,6 +156,27 @@ def available_memory_bytes() -> int:
             free = int(line.split()[1]) * 1024
     limit = _memory_headroom("/")
     return free if limit is None else max(1, min(free, limit))
+
+
+def memory_limit_bytes(root: str = "/") -> int | None:
+    """Return the tightest memory limit of this process's control groups, None for no limit."""
+    limits = []
+    for folder in _group_folders(root, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            match _read_numbers(folder, name):
+                case [int() as limit] if limit < _UNLIMITED_BYTES:
+                    limits.append(limit)
+    return min(limits, default=None)
+
+
+def count_oom_kills(root: str = "/") -> int:
+    """Return how many processes of this process's control group were ended for want of memory."""
+    for folder in _group_folders(root, "memory"):
+        for name in ("memory.events", "memory.oom_control"):
+            for line in _lines(os.path.join(folder, name)):
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
 
 
 def _lines(file: str) -> list[str]:

@@ -20,9 +20,14 @@ from flame_remote._options import TaskOptions
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction
 from flame_remote._session import ensure_engine
+from flame_remote.exceptions import WorkerCrashedError
 from flame_remote.runner.source import Source
 
 T = TypeVar("T")
+
+
+class BrokenCallError(WorkerCrashedError, BrokenProcessPool):
+    """The process that ran a call died. For those who expect the error of a ProcessPoolExecutor."""
 
 
 class Initializer:
@@ -70,10 +75,9 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 class _CallFuture(concurrent.futures.Future[T]):
     """The future of one call. Written by its executor."""
 
-    def __init__(self, call: Callable[[], ObjectRef[Any]]) -> None:
-        super().__init__()
-        self.call: Callable[[], ObjectRef[Any]] | None = call  # until it is handed to the engine
-        self.ref: ObjectRef[Any] | None = None  # from then on, until it has ended
+    # While it waits for another call to end.
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None
+    ref: ObjectRef[Any] | None = None  # from when the engine has it until it has ended
 
     def running(self) -> bool:
         """Say whether the call is being executed."""
@@ -138,10 +142,7 @@ class Executor(concurrent.futures.Executor):
         self._unfinished: set[_CallFuture[Any]] = set()
         self._is_shut_down = False
         self._most: float = 0  # calls under way; 0 until the engine is known
-        self._options = TaskOptions()
-        self._functions: weakref.WeakKeyDictionary[Any, RemoteFunction[..., Any]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._remote: Callable[[Callable[..., Any]], RemoteFunction[..., Any]]
         _live.add(self)
 
     def submit(
@@ -152,7 +153,7 @@ class Executor(concurrent.futures.Executor):
         Raises:
             RuntimeError: the executor was shut down.
         """
-        future: _CallFuture[T] = _CallFuture(functools.partial(self._submit, fn, args, kwargs))
+        future: _CallFuture[T] = _CallFuture()
         most = self._most or self._learn_engine()
         self._unfinished.add(future)
         if _exiting or self._is_shut_down:  # asked afterwards: shutdown() waits for what is there
@@ -164,10 +165,11 @@ class Executor(concurrent.futures.Executor):
         if most < math.inf:
             with self._changed:
                 if self._under_way >= most:
+                    future.call = (fn, args, kwargs)
                     self._waiting.append(future)
                     return future
                 self._under_way += 1
-        self._hand_over(future)
+        self._hand_over(future, fn, args, kwargs)
         return future
 
     def map(
@@ -219,6 +221,17 @@ class Executor(concurrent.futures.Executor):
             while wait and self._unfinished:
                 self._changed.wait()
 
+    def abort(self) -> None:
+        """Take no more calls and cancel all that have not ended, those that run too.
+
+        Does not wait. A call that runs gets KeyboardInterrupt.
+        """
+        self._is_shut_down = True
+        for future in list(self._unfinished):
+            ref = future.ref
+            if not future.cancel() and ref is not None:
+                ref.cancel()
+
     # --- calls --------------------------------------------------------------------------
 
     def _learn_engine(self) -> float:
@@ -231,39 +244,35 @@ class Executor(concurrent.futures.Executor):
         workers = self._max_workers or max(1, int(cpus))
         with self._changed:
             share = min(1.0, cpus / workers)
-            self._options = TaskOptions(num_cpus=share, max_retries=self._max_retries)
+            options = TaskOptions(num_cpus=share, max_retries=self._max_retries)
+            made = functools.partial(_made_remote, options)
+            self._remote = functools.lru_cache(_FUNCTIONS_KEPT)(made)
             self._most = workers if workers < cpus else math.inf
             return self._most
 
-    def _hand_over(self, future: _CallFuture[Any]) -> None:
+    def _hand_over(
+        self,
+        future: _CallFuture[Any],
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
         """Submit a call that has been counted as under way."""
-        call, future.call = future.call, None
-        assert call is not None
         try:
-            ref = future.ref = call()
+            if isinstance(function, RemoteFunction):
+                function = function.__wrapped__
+            if self._initializer is not None:
+                call = self._remote(_call_initialized)
+                ref = call.remote(self._initializer, function, args, kwargs)
+            elif isinstance(function, _SHIPPED_ONCE):
+                ref = self._remote(function).remote(*args, **kwargs)
+            else:
+                ref = self._remote(_call).remote(function, args, kwargs)
+            future.ref = ref
         except BaseException as error:
             self._settle(future, error, None)
             return
         ref.add_done_callback(functools.partial(self._note_end, future))
-
-    def _submit(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> ObjectRef[Any]:
-        if isinstance(function, RemoteFunction):
-            function = function.__wrapped__
-        if self._initializer is not None:
-            call = self._remote(_call_initialized)
-            return call.remote(self._initializer, function, args, kwargs)
-        if not isinstance(function, _SHIPPED_ONCE):
-            return self._remote(_call).remote(function, args, kwargs)
-        return self._remote(function).remote(*args, **kwargs)
-
-    def _remote(self, function: Callable[..., Any]) -> RemoteFunction[..., Any]:
-        remote = self._functions.get(function)
-        if remote is None:
-            remote = RemoteFunction(Source.of(function), self._options)
-            self._functions[function] = remote
-        return remote
 
     def _note_end(self, future: _CallFuture[Any], ref: ObjectRef[Any]) -> None:
         try:
@@ -279,6 +288,8 @@ class Executor(concurrent.futures.Executor):
         if future.set_running_or_notify_cancel():
             if error is None:
                 future.set_result(value)
+            elif type(error) is WorkerCrashedError:
+                future.set_exception(BrokenCallError(*error.args))
             else:
                 future.set_exception(error)
         self._unfinished.discard(future)
@@ -302,12 +313,20 @@ class Executor(concurrent.futures.Executor):
                 self._under_way -= 1
                 self._changed.notify_all()
         if following is not None:
-            self._hand_over(following)
+            call, following.call = following.call, None
+            assert call is not None
+            self._hand_over(following, *call)
 
+
+_FUNCTIONS_KEPT: Final = 64  # exported, by an executor; it may be given a new one with each call
 
 # Callables that are exported once and then called by name; any other may change between two calls,
 # as the object of a bound method may, and travels with each.
 _SHIPPED_ONCE: Final = (types.FunctionType, types.BuiltinFunctionType, type)
+
+
+def _made_remote(options: TaskOptions, function: Callable[..., Any]) -> RemoteFunction[..., Any]:
+    return RemoteFunction(Source.of(function), options)
 
 
 def _call_each(function: Callable[..., T], rows: Iterable[tuple[Any, ...]]) -> list[T]:

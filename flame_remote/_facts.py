@@ -14,10 +14,11 @@ class TaskInfo:
     """A call that has not ended.
 
     `kind` is "function", "actor" (the construction of one) or "method". `state` is "waiting" (for
-    its arguments), "queued" (for a free slot, or its turn on its actor), "starting" (its worker is
-    being started), "sent" (lies in its worker behind another call), "running" or "blocked" (in
-    `get` or `wait`). `waits_for` are the calls that keep it from going on. `attempt` counts from 1.
-    `pid` is 0 while it is nowhere. `parent` is the call that made it, "" for the main program.
+    its arguments), "resting" (until it is tried again), "queued" (for a free slot, or its turn on
+    its actor), "starting" (its worker is being started), "sent" (lies in its worker behind another
+    call), "running" or "blocked" (in `get` or `wait`). `waits_for` are the calls that keep it from
+    going on. `attempt` counts from 1. `pid` is 0 while it is nowhere. `parent` is the call or scope
+    that it was made in, "" for the main program.
     """
 
     id: str

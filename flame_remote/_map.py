@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from flame_remote._deadline import Deadline
 from flame_remote._own_frames import seen_from_here
@@ -17,6 +18,9 @@ from flame_remote._refs import ObjectRef
 from flame_remote.engine import Engine
 from flame_remote.exceptions import GetTimeoutError
 from flame_remote.runner.service import Service
+
+if TYPE_CHECKING:
+    from flame_remote._progress import Bar
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -73,6 +77,7 @@ class MapResults(Generic[R_co]):
         window: int | None,
         return_exceptions: bool,
         timeout: float | None,
+        bar: Bar | None = None,
     ) -> None:
         self._chunks = chunks  # takes many rows
         self._calls = calls  # takes the arguments of one row
@@ -82,6 +87,7 @@ class MapResults(Generic[R_co]):
         self._ordered = ordered
         self._return_exceptions = return_exceptions
         self._deadline = Deadline(timeout)
+        self._bar = bar
         cpus = self._engine.resources().get("CPU", 1)
         self._running_most = max(2, min(64, int(cpus) * 2 + 1))
         self._room = window  # items that may still be taken; None: no limit but _AHEAD
@@ -111,16 +117,20 @@ class MapResults(Generic[R_co]):
 
     def _iterate(self) -> Generator[R_co, None, None]:
         try:
-            while self._parts:
-                self._wait()
-                self._submit_more()
-                for part in self._finished():
-                    yield from self._values_of(part)
-                    if self._room is not None:
-                        self._room += part.items
-                    self._submit_more()
+            with self._bar or nullcontext():
+                yield from self._iterate_parts()
         finally:
             self._cancel()
+
+    def _iterate_parts(self) -> Generator[R_co, None, None]:
+        while self._parts:
+            self._wait()
+            self._submit_more()
+            for part in self._finished():
+                yield from self._values_of(part)
+                if self._room is not None:
+                    self._room += part.items
+                self._submit_more()
 
     def _wait(self) -> None:
         """Block until a part can be handed out. Take note of all that are done."""
@@ -133,7 +143,9 @@ class MapResults(Generic[R_co]):
             if not done:
                 raise self._timeout()
             for object_id in done:
-                self._running.pop(object_id, None)
+                part = self._running.pop(object_id, None)
+                if part is not None and self._bar is not None:
+                    self._bar.advance(part.items)
             if not self._ordered:
                 return
             self._submit_more()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypedDict, TypeVar
 
-from flame_remote._spec import Demand
+from flame_remote._cache import Cache, checked_cache
+from flame_remote._retry import ENDLESS, Retry, exception_types
+from flame_remote._spec import UNLIMITED, CallLimits, Demand
 from flame_remote.exceptions import InvalidOptionError
 
 O = TypeVar("O", bound="TaskOptions | ActorOptions | MethodOptions")  # noqa: E741
@@ -24,6 +27,13 @@ class TaskOptionsDict(TypedDict, total=False):
     max_retries: int
     name: str
     num_returns: int
+    retry_exceptions: bool | type[BaseException] | Iterable[type[BaseException]]
+    retries: Retry | None
+    timeout: float | None
+    deadline: float | None
+    priority: int | None
+    backpressure: int | None
+    cache: bool | str | os.PathLike[str] | Cache | None
 
 
 class ActorOptionsDict(TypedDict, total=False):
@@ -42,6 +52,8 @@ class MethodOptionsDict(TypedDict, total=False):
 
     name: str
     num_returns: int
+    timeout: float | None
+    deadline: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +63,14 @@ class TaskOptions:
     `num_cpus`, `num_gpus` and `resources` are taken while a call runs. `max_retries` is how often
     a call is started again when its process dies, -1 for as often as it takes. `name` stands for
     the function in messages. `num_returns` is how many refs a call returns: 1 for the value as it
-    is, more for the values in a tuple, list or iterator, none for 0.
+    is, more for the values in a tuple, list or iterator, none for 0. `retry_exceptions` has a call
+    that raises started again as often as one whose process dies: after any exception, or after
+    those types. `retries` says more exactly when. `timeout` is how many seconds one attempt of a
+    call may run, `deadline` how many it has from the call to its end, with all that it starts.
+    Calls of a higher `priority` run first; without one, a call has that of the task that makes it.
+    `backpressure` is how many items a generator may make ahead of who takes them; None for any
+    number.
+    `cache` keeps results on disk: True, a folder, or a Cache.
     """
 
     num_cpus: float = 1
@@ -60,6 +79,26 @@ class TaskOptions:
     max_retries: int = 3
     name: str = ""
     num_returns: int = 1
+    retry_exceptions: bool | tuple[type[BaseException], ...] = False
+    retries: Retry | None = None
+    timeout: float | None = None
+    deadline: float | None = None
+    priority: int | None = None
+    backpressure: int | None = None
+    cache: Cache | None = None
+
+    def limits(self) -> CallLimits:
+        """Return how long a call may take, and how soon it is wanted."""
+        limits = CallLimits(self.timeout, self.deadline, self.priority)
+        return UNLIMITED if limits == UNLIMITED else limits
+
+    def retry(self) -> Retry | None:
+        """Return when a call that has raised is tried again; None for never."""
+        if self.retries is not None or not self.retry_exceptions:
+            return self.retries
+        attempts = ENDLESS if self.max_retries < 0 else self.max_retries + 1
+        on = Exception if self.retry_exceptions is True else self.retry_exceptions
+        return Retry(attempts, on=on)
 
     def amounts(self) -> dict[str, float]:
         """Return what a call takes while it runs, by the names that engines use."""
@@ -92,11 +131,19 @@ class ActorOptions:
 class MethodOptions:
     """The options of a call on an actor.
 
-    `name` stands for the method in messages; `num_returns` is as in TaskOptions.
+    `name` stands for the method in messages; `num_returns`, `timeout` and `deadline` are as in
+    TaskOptions.
     """
 
     name: str = ""
     num_returns: int = 1
+    timeout: float | None = None
+    deadline: float | None = None
+
+    def limits(self) -> CallLimits:
+        """Return how long a call may take."""
+        limits = CallLimits(self.timeout, self.deadline)
+        return UNLIMITED if limits == UNLIMITED else limits
 
 
 def demand_of(options: TaskOptions | ActorOptions) -> Demand:
@@ -117,7 +164,13 @@ def changed(options: O, changes: Mapping[str, Any], what: str) -> O:
             raise InvalidOptionError(
                 f"{what} has no option {name!r}{nearest(name, known)}; options: {', '.join(known)}"
             )
-    return replace(options, **{name: _CHECKS[name](name, value) for name, value in changes.items()})
+    checked = {name: _CHECKS[name](name, value) for name, value in changes.items()}
+    new = replace(options, **checked)
+    if isinstance(new, TaskOptions) and new.retries is not None and new.retry_exceptions:
+        raise InvalidOptionError(
+            f"{what} has both retries and retry_exceptions: Retry(..., on=...) says the same"
+        )
+    return new
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -169,6 +222,38 @@ def _return_count(name: str, value: object) -> int:
     return whole_number(name, value, at_least=0)
 
 
+def _retried(name: str, value: object) -> bool | tuple[type[BaseException], ...]:
+    return value if isinstance(value, bool) else exception_types(name, value)
+
+
+def _retry(name: str, value: object) -> Retry | None:
+    if value is None or isinstance(value, Retry):
+        return value
+    raise TypeError(f"{name} must be a flame.Retry, e.g. Retry(3, delay=0.1), not {_shown(value)}")
+
+
+def _seconds(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds or None, not {_shown(value)}")
+    if not 0 < value < math.inf:
+        raise InvalidOptionError(f"{name} must be more than 0 seconds, not {value!r}")
+    return value
+
+
+def _priority(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number or None, not {_shown(value)}")
+    return value
+
+
+def _backpressure(name: str, value: object) -> int | None:
+    return None if value is None else whole_number(name, value, at_least=1)
+
+
 def _concurrency(name: str, value: object) -> int:
     return whole_number(name, value, at_least=1)
 
@@ -186,6 +271,7 @@ def _shown(value: object) -> str:
 
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
+    "cache": checked_cache,
     "num_cpus": amount,
     "num_gpus": amount,
     "resources": lambda name, value: resource_amounts(value, name),
@@ -193,4 +279,10 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "max_concurrency": _concurrency,
     "name": _name,
     "num_returns": _return_count,
+    "retry_exceptions": _retried,
+    "retries": _retry,
+    "timeout": _seconds,
+    "deadline": _seconds,
+    "priority": _priority,
+    "backpressure": _backpressure,
 }

@@ -18,7 +18,9 @@ class Kind(IntEnum):
     PICKLED = 2  # bytes: pickle of the value, no buffers
     STORED = 3  # an Extent of shared memory or of the spill file
     FAILED = 4  # bytes: a pickled Failure (see _execute/failure.py)
-    SEVERAL = 5  # an outcome for each of the objects that a task makes; never that of an object
+    # Only in results, never of an object:
+    SEVERAL = 5  # an outcome for each of the objects that a task makes
+    AGAIN = 6  # an attempt that is not the last: seconds until the next, one line about the failure
 
 
 class Outcome(NamedTuple):

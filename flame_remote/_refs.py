@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
 
+    from flame_remote._weak import WeakRef
     from flame_remote.engine import Engine
 
 T = TypeVar("T")
@@ -154,6 +155,12 @@ class ObjectRef(Generic[T_co]):
         from flame_remote._proxy import proxy_of
 
         return cast(T_co, proxy_of(self))
+
+    def weak(self) -> WeakRef[T_co]:
+        """Return a handle that does not keep the value; called, it returns a ref, or None."""
+        from flame_remote._weak import WeakRef
+
+        return WeakRef(self)
 
     # --- identity ---
 

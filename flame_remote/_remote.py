@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flame_remote import _current
+from flame_remote._execute.producing import makes_items
 from flame_remote._actor import ActorClass
 from flame_remote._options import (
     ActorOptions,
@@ -31,7 +32,9 @@ from flame_remote.runner.source import Source, by_name
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from flame_remote._cached_calls import CachedCalls
     from flame_remote._map import MapResults
+    from flame_remote._progress import Bar
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -62,7 +65,38 @@ class RemoteFunction(Generic[P, R_co]):
         self._check = anything if signature is None else signature.stand_in(source.name)
         # The service of the last call, while its engine has it. Weak: the registry owns services.
         self._service: Callable[[], Service | None] = _no_service
+        self._cached = None if options.cache is None else _cached_calls(source, options)
+        self._stream: Source | None = None  # of a generator function: what runs at the far end
+        if makes_items(source.value) and options.num_returns == 1:
+            self._set_up_stream()
+        elif options.backpressure is not None:
+            raise InvalidOptionError(
+                f"the function {source.name} cannot have backpressure: that is for generator "
+                "functions whose items come one by one"
+            )
         self._chunk: Source | None = None  # what calls the function for many items in one task
+
+    def _set_up_stream(self) -> None:
+        """Make calls return a generator of refs; see `_stream.py`."""
+        from flame_remote._stream import check_stream_options, stream_source
+
+        check_stream_options(self._source.name, self._options)
+        self._stream = stream_source(self._source)
+        self.remote = self._start_stream  # type: ignore[method-assign]
+
+    def _start_stream(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Start the generator on a worker; return an ObjectRefGenerator at once."""
+        from flame_remote._stream import start_stream
+
+        try:
+            self._check(*args, **kwargs)
+        except TypeError as error:
+            raise misfit(error, self._source.name, self._source.signature) from None
+        assert self._stream is not None
+        try:
+            return start_stream(self._stream, self._options, args, kwargs)
+        except FlameError as error:
+            raise seen_from_here(error)  # noqa: B904  the same error
 
     if TYPE_CHECKING:
 
@@ -114,6 +148,8 @@ class RemoteFunction(Generic[P, R_co]):
         except TypeError as error:
             raise misfit(error, self._source.name, self._source.signature) from None
         try:
+            if self._cached is not None:
+                return self._cached.submit(args, kwargs)
             service = self._service()
             if service is None or service.engine is not _current.engine:
                 service = service_of(ensure_engine(), self._source, self._options)
@@ -139,6 +175,16 @@ class RemoteFunction(Generic[P, R_co]):
         new = changed(self._options, options, f"the function {self._source.name}")
         return RemoteFunction(self._source, new)
 
+    def cache_clear(self) -> None:
+        """Throw away all results of the function that its cache keeps, for all its options.
+
+        Raises:
+            TypeError: the function has no cache: see the option `cache`.
+        """
+        if self._cached is None:
+            raise TypeError(f"{self.__name__} has no cache: use @flame.remote(cache=True)")
+        self._cached.clear()
+
     # --- many calls ---
 
     def map(
@@ -147,6 +193,7 @@ class RemoteFunction(Generic[P, R_co]):
         window: int | None = None,
         return_exceptions: bool = False,
         timeout: float | None = None,
+        progress: bool = False,
     ) -> MapResults[R_co]:
         """Call the function for each item; return an iterator of the results, in order.
 
@@ -160,6 +207,7 @@ class RemoteFunction(Generic[P, R_co]):
                 dozens of chunks.
             return_exceptions: hand out the exception of a call that failed instead of raising it.
             timeout: seconds from now for all results.
+            progress: show on stderr how many are done, as `flame.progress` does.
 
         Raises:
             TypeError: there is nothing to iterate over.
@@ -168,8 +216,9 @@ class RemoteFunction(Generic[P, R_co]):
         if not iterables:
             raise TypeError(f"{self.__name__}.map() takes one or more iterables")
         star = len(iterables) > 1
-        rows = zip(*iterables) if star else iterables[0]  # noqa: B905  the shortest one ends it
-        return self._mapped(rows, star, True, window, return_exceptions, timeout)
+        rows = zip(*iterables) if star else next(iter(iterables))  # noqa: B905  the shortest ends it
+        bar = self._bar_over(iterables) if progress else None
+        return self._mapped(rows, star, True, window, return_exceptions, timeout, bar)
 
     def starmap(
         self,
@@ -178,9 +227,11 @@ class RemoteFunction(Generic[P, R_co]):
         window: int | None = None,
         return_exceptions: bool = False,
         timeout: float | None = None,
+        progress: bool = False,
     ) -> MapResults[R_co]:
         """As `map`, of tuples that hold the positional arguments of a call each."""
-        return self._mapped(map(tuple, rows), True, True, window, return_exceptions, timeout)
+        bar = self._bar_over((rows,)) if progress else None
+        return self._mapped(map(tuple, rows), True, True, window, return_exceptions, timeout, bar)
 
     def map_unordered(
         self,
@@ -188,13 +239,15 @@ class RemoteFunction(Generic[P, R_co]):
         window: int | None = None,
         return_exceptions: bool = False,
         timeout: float | None = None,
+        progress: bool = False,
     ) -> MapResults[R_co]:
         """As `map`, but each result comes as soon as it can, in no particular order."""
         if not iterables:
             raise TypeError(f"{self.__name__}.map_unordered() takes one or more iterables")
         star = len(iterables) > 1
-        rows = zip(*iterables) if star else iterables[0]  # noqa: B905  the shortest one ends it
-        return self._mapped(rows, star, False, window, return_exceptions, timeout)
+        rows = zip(*iterables) if star else next(iter(iterables))  # noqa: B905  the shortest ends it
+        bar = self._bar_over(iterables) if progress else None
+        return self._mapped(rows, star, False, window, return_exceptions, timeout, bar)
 
     def _mapped(
         self,
@@ -204,6 +257,7 @@ class RemoteFunction(Generic[P, R_co]):
         window: int | None,
         return_exceptions: bool,
         timeout: float | None,
+        bar: Bar | None,
     ) -> MapResults[R_co]:
         from flame_remote._execute.chunk import Chunk
         from flame_remote._map import MapResults
@@ -213,6 +267,8 @@ class RemoteFunction(Generic[P, R_co]):
         if window is not None and window < 1:
             raise ValueError(f"window must be 1 or more items, not {window}")
         source = self._source
+        if self._stream is not None:
+            raise TypeError(f"{self.__name__} is a generator function, which map() cannot call")
         if self._chunk is None:
             chunk = Chunk(source.value, source.name, by_name(source.value))
             self._chunk = Source(chunk, source.name, None)
@@ -229,7 +285,15 @@ class RemoteFunction(Generic[P, R_co]):
             window=window,
             return_exceptions=return_exceptions,
             timeout=timeout,
+            bar=bar,
         )
+
+    def _bar_over(self, iterables: Iterable[Any]) -> Bar:
+        """Make a bar as long as the shortest of those that have a length."""
+        from flame_remote._progress import Bar
+
+        lengths = [len(each) for each in iterables if isinstance(each, Sized)]
+        return Bar(min(lengths, default=None), self.__name__)
 
     def __get__(self, instance: object, owner: type | None = None) -> RemoteFunction[P, R_co]:
         if instance is not None and _is_defined_in(self._source.value, type(instance)):
@@ -268,6 +332,13 @@ class RemoteFunction(Generic[P, R_co]):
 
 def _skeleton() -> RemoteFunction[..., Any]:
     return RemoteFunction.__new__(RemoteFunction)
+
+
+def _cached_calls(source: Source, options: TaskOptions) -> CachedCalls:
+    from flame_remote._cached_calls import CachedCalls  # few functions have a cache
+
+    assert options.cache is not None
+    return CachedCalls(source, options, options.cache)
 
 
 def _no_service() -> Service | None:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flame_remote._ids import ActorId, ObjectId, TaskId
 
@@ -63,6 +63,27 @@ class ServicePolicy:
     resources: tuple[int, int, int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """How long calls may take, and which of them come first.
+
+    `timeout` is how many seconds a call may run, `deadline` how many it has from the call to its
+    end; both None for as many as it takes. `priority` orders calls that wait, the highest first;
+    None for that of the task that makes the call, else 0. After `max_calls` calls a process is
+    replaced by a fresh one, 0 for never. A call whose process grows by more than `memory_bytes` is
+    ended, 0 for no limit.
+    """
+
+    timeout: float | None = None
+    deadline: float | None = None
+    priority: int | None = None
+    max_calls: int = 0
+    memory_bytes: int = 0
+
+
+UNLIMITED: Final = CallLimits()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """User code that can be called remotely, exported once. Shared by all calls of it.
@@ -83,6 +104,7 @@ class Target:
     method: str = ""
     refs: tuple[ObjectRef[Any], ...] = field(default=())
     policy: ServicePolicy | None = None
+    limits: CallLimits = UNLIMITED
     # As Engine.target_events: what tells the engine how long the code is needed.
     events: deque[int] | None = None
 

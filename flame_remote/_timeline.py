@@ -62,7 +62,5 @@ class Timeline:
             events.append({"name": "process_name", "ph": "M", "pid": pid, "args": about})
         dropped = {"calls_left_out": self._added - len(spans)}
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(
-                {"traceEvents": events, "displayTimeUnit": "ms", "otherData": dropped}, file
-            )
+            json.dump({"traceEvents": events, "displayTimeUnit": "ms", "otherData": dropped}, file)
         return len(spans)

@@ -12,15 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flame_remote._deadline import Deadline
-from flame_remote._facts import CallFacts, Snapshot
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._refs import ObjectRef
-from flame_remote._spec import Target, TaskSpec
-from flame_remote.exceptions import EngineError
-from flame_remote.exceptions import InvalidOptionError
+from flame_remote._spec import CallLimits, Target, TaskSpec
+from flame_remote.exceptions import EngineError, InvalidOptionError
 
 if TYPE_CHECKING:
     from flame_remote._engine_scope import EngineScope
+    from flame_remote._facts import CallFacts, Snapshot
     from flame_remote._timeline import Timeline
     from flame_remote._wire.packing import Packed
     from flame_remote.core.context import FlameContext
@@ -37,6 +36,10 @@ class Engine(ABC):
     # Targets with code that were made for this engine: `-id` for a new one, `id` for one that died.
     # As `ref_events`; None where code is kept until the engine ends.
     target_events: deque[int] | None = None
+    # Whether `find_same` can find anything.
+    compares: bool = False
+    # Whether calls go on while their caller does something else; constant.
+    runs_ahead: bool = True
     # The cluster that the engine runs on; constant. None where code need not be shipped.
     cluster: FlameContext | None = None
 
@@ -55,6 +58,9 @@ class Engine(ABC):
     @abstractmethod
     def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
         """Raise UnschedulableError if `amounts` can never be met here. Does not block."""
+
+    def check_limits(self, name: str, limits: CallLimits) -> None:  # noqa: B027
+        """Raise InvalidOptionError if this engine cannot keep to `limits`. Does not block."""
 
     @abstractmethod
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
@@ -154,6 +160,8 @@ class Engine(ABC):
 
     def call_facts(self) -> CallFacts:
         """Return what is known of the call that the calling code runs in. May block."""
+        from flame_remote._facts import CallFacts  # making dataclasses takes milliseconds
+
         return CallFacts()
 
     def is_cancelled(self) -> bool:
@@ -185,6 +193,25 @@ class Engine(ABC):
         """
 
     # --- refs ---
+
+    @abstractmethod
+    def free(self, refs: Sequence[ObjectRef[Any]]) -> None:
+        """Let go of values though refs to them are left; getting those raises ObjectFreedError.
+
+        The result of a task that has not ended goes when it comes. Bytes that somebody reads stay
+        until he has done. Does not block long.
+        """
+
+    def find_same(self, packed: Packed, object_id: ObjectId) -> ObjectRef[Any] | None:
+        """Return a new ref to an object if it is kept and made of the very bytes of `packed`.
+
+        None if not, or if that cannot be seen at once. Reads all bytes of both.
+        """
+        return None
+
+    @abstractmethod
+    def is_kept(self, object_id: ObjectId) -> bool:
+        """Say whether an object is still known, as of all events that are in `ref_events` now."""
 
     def join(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> None:
         """Wait until all have ended; raise the first failure, as `get`. Fetches no more than it

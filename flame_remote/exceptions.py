@@ -128,6 +128,18 @@ class TaskCancelledError(FlameError):
         return f"{self.name}() was cancelled"
 
 
+class TaskTimeoutError(FlameError, TimeoutError):
+    """The call has run for longer than its `timeout` and was ended."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(name, seconds)
+        self.name = name
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"{self.name}() was ended: it ran for longer than its timeout of {self.seconds} s"
+
+
 class WorkerCrashedError(FlameError):
     """The process that ran the task ended without a result; no retry was left.
 
@@ -246,6 +258,14 @@ class ObjectLostError(ObjectError):
         return f"object #{self.object_id} is lost: {self.reason}"
 
 
+class ObjectFreedError(ObjectLostError):
+    """The value was freed by `flame.free` while this ref to it was left."""
+
+    def __init__(self, object_id: int) -> None:
+        super().__init__(object_id, "it was freed by flame.free()")
+        self.args = (object_id,)
+
+
 class StoreFullError(ObjectError):
     """The object store has no room. Dropping references, or a larger `store_bytes`, makes room."""
 
@@ -292,6 +312,23 @@ class DeadlineExceededError(FlameError, TimeoutError):
     def __str__(self) -> str:
         calls = "1 call was" if self.cancelled == 1 else f"{self.cancelled} calls were"
         return f"the scope's deadline of {self.seconds} s has passed: {calls} cancelled"
+
+
+class TaskDeadlineError(DeadlineExceededError):
+    """The call had not ended at its deadline, or at that of a call in which it was made.
+
+    `seconds` is the `deadline` of `of`, the call whose deadline it was.
+    """
+
+    def __init__(self, name: str, seconds: float, of: str) -> None:
+        super(DeadlineExceededError, self).__init__(name, seconds, of)
+        self.name = name
+        self.seconds = seconds
+        self.of = of
+
+    def __str__(self) -> str:
+        text = f"{self.name}() did not end within the deadline of {self.seconds} s"
+        return text if self.of == self.name else f"{text} that {self.of}() had, in which it ran"
 
 
 class ReplayError(FlameError):

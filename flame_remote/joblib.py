@@ -17,7 +17,8 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from importlib import import_module
+from typing import Any, Final
 
 from flame_remote import _current
 from flame_remote._deadline import Deadline
@@ -30,26 +31,22 @@ from flame_remote._shared_arguments import Calls, SharedArguments, put_back
 from flame_remote.exceptions import ForkedError
 from flame_remote.runner.source import Source
 
-try:
-    from joblib.disk import memstr_to_bytes
-    from joblib.parallel import (
-        AutoBatchingMixin,
-        FallbackToBackend,
-        ParallelBackendBase,
-        SequentialBackend,
-        parallel_config,
-        register_parallel_backend,
-    )
-    from joblib.parallel import TimeoutError as JoblibTimeoutError
-except ImportError as error:
-    raise ImportError(
-        f"flame_remote.joblib needs joblib 1.3 or newer: pip install joblib ({error})"
-    ) from error
 
-if TYPE_CHECKING:
-    import joblib
+def _import_joblib() -> tuple[Any, Any]:
+    """Return joblib.parallel and joblib.disk, which are without types."""
+    try:
+        return import_module("joblib.parallel"), import_module("joblib.disk")
+    except ImportError as error:
+        raise ImportError(
+            f"flame_remote.joblib needs joblib 1.3 or newer: pip install joblib ({error})"
+        ) from error
 
-    Callback = Callable[["Job"], object]
+
+_parallel, _disk = _import_joblib()
+_AutoBatchingMixin: Any = _parallel.AutoBatchingMixin
+_ParallelBackendBase: Any = _parallel.ParallelBackendBase
+
+Callback = Callable[["Job"], object]
 
 # What joblib passes to every backend and means something to those with files and pools only.
 _NOT_FOR_US: Final = frozenset({"context", "mmap_mode", "temp_folder", "verbose"})
@@ -80,7 +77,7 @@ class Job:
         return self.values
 
 
-class FlameBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
+class FlameBackend(_AutoBatchingMixin, _ParallelBackendBase):  # type: ignore[misc]
     """Runs the batches of one joblib.Parallel on the engine.
 
     A list of results is pulled by the thread that wants it, which then also hands out the next
@@ -110,7 +107,7 @@ class FlameBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         )
         if nesting_level:
             self.default_n_jobs = 1
-        self.parallel: joblib.Parallel | None = None
+        self.parallel: Any = None  # a joblib.Parallel
         self.supports_retrieve_callback = True  # until it is known what is asked for
         # Set by `configure`.
         self._run: RemoteFunction[..., Any]
@@ -141,7 +138,7 @@ class FlameBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
     def configure(
         self,
         n_jobs: int = 1,
-        parallel: joblib.Parallel | None = None,
+        parallel: Any = None,
         prefer: str | None = None,
         require: str | None = None,
         max_nbytes: int | str | None = "1M",
@@ -174,7 +171,9 @@ class FlameBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         n_jobs = self.effective_n_jobs(n_jobs)
         returns_generator = bool(getattr(parallel, "return_generator", False))
         if n_jobs == 1 or (returns_generator and _is_in_task()):
-            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+            raise _parallel.FallbackToBackend(
+                _parallel.SequentialBackend(nesting_level=self.nesting_level)
+            )
         self.parallel = parallel
         cpus = _cpus()
         share = min(1.0, cpus / n_jobs)
@@ -191,14 +190,14 @@ class FlameBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
             self._start_thread()
         return n_jobs
 
-    def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
+    def get_nested_backend(self) -> tuple[Any, int | None]:
         """Return what a Parallel inside a job uses: this too, and one by one still further inside.
 
         It runs as many jobs at a time as it asks for; one, if it does not say.
         """
         level = (self.nesting_level or 0) + 1
         if level > _DEEPEST:
-            return SequentialBackend(nesting_level=level), None
+            return _parallel.SequentialBackend(nesting_level=level), None
         return FlameBackend(nesting_level=level), None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -261,7 +260,7 @@ class FlameBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         """Wait for a job and return its results; hand out the next ones meanwhile.
 
         Raises:
-            JoblibTimeoutError: it has not ended after `timeout` seconds.
+            joblib.parallel.TimeoutError: it has not ended after `timeout` seconds.
         """
         deadline = Deadline(timeout)
         while not job.has_ended:
@@ -269,7 +268,9 @@ class FlameBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
                 running = list(self._running)
             done = running[0]._engine.wait(running, 1, deadline)
             if not done:
-                raise JoblibTimeoutError(f"a job of joblib.Parallel has not ended after {timeout} s")
+                raise _parallel.TimeoutError(
+                    f"a job of joblib.Parallel has not ended after {timeout} s"
+                )
             for ref in running:
                 if ref._id in done and (ended := self._take(ref)) is not None:
                     ended.result()  # the first failure ends all, whoever's turn it is
@@ -335,12 +336,12 @@ def _is_in_task() -> bool:
 
 def _bytes_of(size: int | str | None) -> int | None:
     """Turn joblib's "1M" into a number of bytes."""
-    return int(memstr_to_bytes(size)) if isinstance(size, str) else size
+    return int(_disk.memstr_to_bytes(size)) if isinstance(size, str) else size
 
 
 def _run_batch(
     calls: Calls,
-    nested: ParallelBackendBase,
+    nested: Any,
     n_jobs: int | None,
     initializer: Initializer | None,
     *shared: Any,
@@ -348,10 +349,10 @@ def _run_batch(
     """Run in a worker: the calls of one batch."""
     if initializer is not None:
         initialize(initializer)
-    with parallel_config(backend=nested, n_jobs=n_jobs):
+    with _parallel.parallel_config(backend=nested, n_jobs=n_jobs):
         return [function(*args, **kwargs) for function, args, kwargs in put_back(calls, shared)]
 
 
 _RUN_BATCH: Final = Source.of(_run_batch)
 
-register_parallel_backend("flame", FlameBackend)
+_parallel.register_parallel_backend("flame", FlameBackend)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,11 @@ import pytest
 from flame_remote.core.connection import Connection
 from flame_remote.core.context import FlameContext
 from flame_remote.core.nodes import list_nodes
-from flame_remote.core.objects import count_objects, delete_object, get_bytes, put_bytes
+from flame_remote.core.objects import delete_object, get_bytes, put_bytes
+
+# Both set: the conformance suite runs on the cluster at these URLs, which must serve it alone.
+ENDPOINT: Final = "FLAME_TEST_ENDPOINT"
+CACHE_ENDPOINT: Final = "FLAME_TEST_CACHE_ENDPOINT"
 
 # Ends when its standard input does. It forks and leaves its parent, so that what is started on
 # behalf of a test that goes on (the instances of a session) is not taken for something left behind.
@@ -73,25 +77,35 @@ def detached_cluster(**options: str | int | None) -> Iterator[Cluster]:
         process.stdout.read()  # until the last of them has ended
 
 
+def _given_cluster() -> AbstractContextManager[Cluster] | None:
+    """Return the cluster that the environment names for the tests, such as a real Flame."""
+    endpoint, cache_endpoint = (os.environ.get(name) for name in (ENDPOINT, CACHE_ENDPOINT))
+    if endpoint is None or cache_endpoint is None:
+        return None
+    return nullcontext(Cluster(endpoint, cache_endpoint, folder=""))
+
+
 @contextmanager
 def grpc_running(cluster: Cluster) -> Iterator[None]:
     """Start what gRPC keeps for the whole process, so that no test seems to leave it behind."""
     context = FlameContext.load(cluster.endpoint, cluster.cache_endpoint)
     connection = Connection(context)
     list_nodes(connection=connection)
-    ref = put_bytes("tests/grpc", bytes(1_000_000), context=context)
-    get_bytes(ref, context=context)
-    delete_object(ref, context=context)
+    large = put_bytes("tests/grpc", bytes(1_000_000), context=context)
+    get_bytes(large, context=context)
+    small = put_bytes("tests/grpc", b"", context=context)
     with ThreadPoolExecutor(8) as pool:  # as many pollers as there will ever be calls at a time
-        list(pool.map(lambda _: count_objects(context=context), range(64)))
+        list(pool.map(lambda _: get_bytes(small, context=context), range(64)))
+    for ref in (large, small):
+        delete_object(ref, context=context)
     yield
     connection.close()
 
 
 @pytest.fixture(scope="session")
 def flame_cluster() -> Iterator[Cluster]:
-    """Run a cluster with our own workers until the last test."""
-    with detached_cluster() as cluster, grpc_running(cluster):
+    """Run a cluster with our own workers until the last test, unless one is given."""
+    with _given_cluster() or detached_cluster() as cluster, grpc_running(cluster):
         yield cluster
 
 

@@ -132,3 +132,29 @@ def test_a_group_of_the_host_that_is_not_mounted_leaves_the_top(tmp_path: Path) 
         {"proc/self/cgroup": "0::/../../elsewhere", "sys/fs/cgroup/cpu.max": "100000 100000"},
     )
     assert _config._cpu_quota(root) == 1.0
+
+
+def test_the_memory_limit_is_the_tightest_of_all_groups(tmp_path: Path) -> None:
+    root = machine(
+        tmp_path,
+        {
+            "proc/self/cgroup": "0::/a",
+            "sys/fs/cgroup/a/memory.max": "max",
+            "sys/fs/cgroup/memory.max": "1000",
+        },
+    )
+    assert _config.memory_limit_bytes(root) == 1000
+    assert _config.memory_limit_bytes(str(tmp_path / "nowhere")) is None
+
+
+def test_ends_for_want_of_memory_are_counted_where_the_process_is(tmp_path: Path) -> None:
+    root = machine(
+        tmp_path,
+        {
+            "proc/self/cgroup": "0::/a",
+            "sys/fs/cgroup/a/memory.events": "low 0\noom 4\noom_kill 3\n",
+            "sys/fs/cgroup/memory.events": "oom_kill 9\n",
+        },
+    )
+    assert _config.count_oom_kills(root) == 3
+    assert _config.count_oom_kills(str(tmp_path / "nowhere")) == 0

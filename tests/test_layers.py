@@ -13,7 +13,7 @@ PACKAGE: Final = Path(__file__).parent.parent / "flame_remote"
 
 # From the bottom. A name is a module or a whole sub-package.
 LAYERS: Final = [
-    ["exceptions", "_spec", "_refs", "_ids", "_deadline", "_outcome", "_exit", "_proto"],
+    ["exceptions", "_spec", "_refs", "_ids", "_deadline", "_outcome", "_exit", "_proto", "_facts"],
     [
         "engine",
         "_wire",
@@ -25,14 +25,33 @@ LAYERS: Final = [
         "_given_refs",
         "_own_frames",
         "_actor_facts",
+        "_engine_scope",
+        "_timeline",
+        "_creation_sites",
+        "_cache",
+        "_cache_folder",
+        "_cache_key",
+        "_weak",
     ],
     ["_scheduling", "_execute", "core"],
     ["_inline", "_local", "_flame"],
     ["_boot"],
     ["runner"],
-    ["_api", "_as_completed", "_session", "_registry"],
-    ["_remote", "_map", "_actor", "_handle", "_typed_actor", "_actor_pool", "_queue", "_executor"],
-    ["__init__", "testing", "_server", "_dashboard"],
+    ["_api", "_as_completed", "_session", "_registry", "_knowing", "_scope", "_replay", "state"],
+    [
+        "_remote",
+        "_map",
+        "_actor",
+        "_handle",
+        "_typed_actor",
+        "_actor_pool",
+        "_queue",
+        "_executor",
+        "_progress",
+        "_shared_arguments",
+        "_cached_calls",
+    ],
+    ["__init__", "testing", "_server", "_dashboard", "joblib", "multiprocessing"],
     ["_cli", "__main__"],
 ]
 LAYER_OF: Final = {name: number for number, names in enumerate(LAYERS) for name in names}

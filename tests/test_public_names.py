@@ -13,7 +13,8 @@ from flame_remote import exceptions, runner
 
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
-VERBS = ["cancel", "get", "init", "is_initialized", "kill", "put", "remote", "shutdown", "wait"]
+VERBS = ["cancel", "free", "get", "init", "is_initialized", "kill", "put", "remote", "shutdown", "wait"]
+KNOWING = ["context", "explain", "replay", "save_failed_calls", "scope", "state", "timeline"]
 
 
 def test_public_names_are_exactly_these() -> None:
@@ -24,6 +25,7 @@ def test_public_names_are_exactly_these() -> None:
     }
     others = {"Actor", "ActorClass", "ActorHandle", "ObjectFuture", "ObjectRef", "RemoteFunction"}
     more = {"ActorPool", "AsCompleted", "Executor", "Queue", "Session", "as_completed", "method"}
+    more |= {*KNOWING, "Context", "Scope", "progress", "Cache", "WeakRef"}
     assert set(flame.__all__) == {*VERBS, *more, *others, *errors}
     assert flame.__all__ == sorted(flame.__all__)
 
@@ -36,7 +38,7 @@ def test_every_public_name_exists_and_nothing_else_looks_public() -> None:
         for name, value in vars(flame).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert public - {"annotations"} == set(flame.__all__)
+    assert public - {"annotations"} == set(flame.__all__) - {"state"}  # which is a module
 
 
 def test_object_future_is_another_name_of_object_ref() -> None:
@@ -56,11 +58,11 @@ def test_the_version_is_that_of_the_project() -> None:
 
 def test_the_package_docstring_names_every_verb() -> None:
     assert flame.__doc__ is not None
-    for name in [*VERBS, "Actor", "method", "ObjectRef", "FlameError", "TaskError"]:
+    for name in [*VERBS, *KNOWING, "Actor", "method", "ObjectRef", "FlameError", "TaskError"]:
         assert name in flame.__doc__
 
 
-@pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize("name", [*VERBS, *sorted({*KNOWING} - {"state", "context"})])
 def test_verbs_document_their_arguments_results_and_errors(name: str) -> None:
     verb = getattr(flame, name)
     doc = inspect.getdoc(verb)

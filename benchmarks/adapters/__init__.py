@@ -15,10 +15,14 @@ SYSTEMS: Final[Mapping[str, tuple[str, str]]] = {
     "process_pool": ("process_pool", "ProcessPool"),
     "multiprocessing": ("multiprocessing_pool", "MultiprocessingPool"),
     "joblib": ("joblib_loky", "JoblibLoky"),
+    "flame_cluster": ("cluster", "FlameCluster"),
+    "flamepy": ("cluster", "Flamepy"),
     "prototype": ("prototype", "CallerPrototype"),
     "prototype_spin": ("prototype", "SpinningPrototype"),
     "prototype_thread": ("prototype", "ThreadPrototype"),
 }
+# Clients of a Flame cluster: compared with each other, when asked for.
+ON_CLUSTER: Final = frozenset({"flame_cluster", "flamepy"})
 
 
 def load(name: str) -> Adapter:

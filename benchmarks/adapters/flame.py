@@ -69,3 +69,8 @@ stop = flame.shutdown
         submit = self.task(function)
         refs = [flame.put(value) for value in shared]
         return self.gather([submit(*refs, item) for item in items])
+
+    def joblib_backend(self) -> str:
+        import flame_remote.joblib  # noqa: F401  registers it
+
+        return "flame"

@@ -55,3 +55,6 @@ def stop():
     ) -> list[Any]:
         calls = (delayed(function)(*shared, item) for item in items)
         return list(Parallel(n_jobs=self._num_cpus)(calls))
+
+    def joblib_backend(self) -> str:
+        return "loky"

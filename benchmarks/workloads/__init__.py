@@ -11,6 +11,7 @@ from benchmarks.workloads import (
     large_objects,
     lifecycle,
     memory,
+    on_cluster,
     real_jobs,
     scheduling,
     small_objects,
@@ -21,3 +22,8 @@ WORKLOADS: Final[Mapping[str, Workload]] = {
     for module in (calls, lifecycle, large_objects, small_objects, scheduling, memory, real_jobs)
     for workload in module.WORKLOADS
 }
+# Run when asked for: on the two systems that are clients of a cluster.
+CLUSTER_WORKLOADS: Final[Mapping[str, Workload]] = {
+    workload.name: workload for workload in on_cluster.WORKLOADS
+}
+EVERY_WORKLOAD: Final[Mapping[str, Workload]] = {**WORKLOADS, **CLUSTER_WORKLOADS}

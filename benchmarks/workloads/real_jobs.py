@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from benchmarks import clock, jobs
-from benchmarks.adapter import Adapter
+from benchmarks.adapter import NUM_WORKERS, Adapter
 from benchmarks.workload import SECONDS, TIMES_HIGH, Measures, Size, Workload
 
 ROUNDS: Final = 3
@@ -70,6 +70,39 @@ def grid_search(system: Adapter, size: Size) -> Measures:
     return measure_job(system, jobs.ridge_error, candidates, (features, target), best)
 
 
+def scikit_learn_grid(system: Adapter, size: Size) -> Measures:
+    """Time a grid search of scikit-learn, whose n_jobs are the system's workers."""
+    backend = system.joblib_backend()
+    import numpy as np
+    from joblib import parallel_config
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import GridSearchCV
+
+    draw = np.random.default_rng(0)
+    features = draw.standard_normal((size(12_000, 500), 80))
+    target = features @ draw.standard_normal(80) + draw.standard_normal(len(features))
+    candidates = {"alpha": np.logspace(-3, 3, size(40, 4))}
+
+    def search(n_jobs: int) -> float:
+        search = GridSearchCV(Ridge(), candidates, cv=jobs.FOLDS, n_jobs=n_jobs)
+        return float(search.fit(features, target).best_score_)
+
+    serial, parallel = [], []
+    with system.started(), parallel_config(backend=backend):
+        search(NUM_WORKERS)  # workers and their imports
+        for _ in range(ROUNDS):
+            start = clock.now()
+            expected = search(1)
+            middle = clock.now()
+            found = search(NUM_WORKERS)
+            end = clock.now()
+            assert abs(found - expected) < 1e-9
+            serial.append(middle - start)
+            parallel.append(end - middle)
+    total, plain = statistics.median(parallel), statistics.median(serial)
+    return {"total_s": total, "serial_s": plain, "speedup": plain / total}
+
+
 JOB_METRICS: Final = {"total_s": SECONDS, "serial_s": SECONDS, "speedup": TIMES_HIGH}
 
 WORKLOADS: Final = (
@@ -90,5 +123,11 @@ WORKLOADS: Final = (
         "grid search of a ridge regression: 40 penalties by 5 folds over a shared 7.7 MB array",
         JOB_METRICS,
         grid_search,
+    ),
+    Workload(
+        "job_scikit",
+        "scikit-learn's grid search of a ridge regression through joblib: 40 penalties by 5 folds",
+        JOB_METRICS,
+        scikit_learn_grid,
     ),
 )

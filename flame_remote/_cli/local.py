@@ -127,6 +127,20 @@ def doctor(settings: Settings) -> None:
 
 
 @flame_remote.command()
+@click.argument("file", type=_FILE)
+@click.option("--pdb", is_flag=True, help="Open Python's debugger where the exception is raised.")
+@debug_option
+def replay(file: Path, pdb: bool) -> None:
+    """Make a call again that failed, from a FILE of flame.save_failed_calls().
+
+    Prints what the call returns. Replay only files that you trust: they contain code.
+    """
+    from .replaying import run_again
+
+    click.get_current_context().exit(run_again(file, pdb=pdb))
+
+
+@flame_remote.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print what a shell needs to complete this command.

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from flame_remote import _ids
+from flame_remote._ids import ObjectId
 from flame_remote._spec import TargetKind, TaskSpec
 from flame_remote._wire.arguments import unpack_arguments
 from flame_remote._wire.packing import unpack
@@ -89,7 +90,9 @@ class Bundle:
         with open(path, "rb") as file:
             data = file.read()
         if not data.startswith(_MAGIC):
-            raise ReplayError(os.fspath(path), "it is no call saved by this version of flame_remote")
+            raise ReplayError(
+                os.fspath(path), "it is no call saved by this version of flame_remote"
+            )
         fields = pickle.loads(data[len(_MAGIC) :])
         creation = fields.pop("creation")
         return cls(
@@ -99,7 +102,7 @@ class Bundle:
 
 
 class BundleWriter:
-    """Writes the calls of a session that fail into a folder. Any thread, outside turns and locks."""
+    """Writes the calls of a session that fail into a folder. Outside turns and locks."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -116,17 +119,26 @@ class BundleWriter:
         return bool(failure.function_name and not failure.callers) or crashed
 
     def save(
-        self, spec: TaskSpec, values: Values, creation: tuple[TaskSpec, Values] | None, data: bytes
+        self,
+        spec: TaskSpec,
+        creation: TaskSpec | None,
+        data: bytes,
+        load: Callable[[Iterable[ObjectId]], Sequence[Any]],
     ) -> None:
-        """Write a call that failed. What keeps it from being written is logged."""
+        """Write a call that failed, and the construction of its instance if that is known.
+
+        `load` returns the values of objects. What keeps the file from being written is logged.
+        """
         self._written += 1
         stem = re.sub(r"[^\w.-]", "_", spec.target.name)
         number = _ids.show(spec.id).removeprefix("#")
         path = os.path.join(self._folder, f"{stem}-{os.getpid()}-{number}.flame")
         try:
             Bundle(
-                call=SavedCall.of(spec, values),
-                creation=None if creation is None else SavedCall.of(*creation),
+                call=SavedCall.of(spec, _values_of(spec, load)),
+                creation=None
+                if creation is None
+                else SavedCall.of(creation, _values_of(creation, load)),
                 error=one_line(data),
                 traceback=Failure.load(data).text,
                 task=_ids.show(spec.id),
@@ -145,8 +157,8 @@ class BundleWriter:
             )
 
 
-def values_of(
-    spec: TaskSpec, load: Callable[[Iterable[int]], Sequence[Any]]
+def _values_of(
+    spec: TaskSpec, load: Callable[[Iterable[ObjectId]], Sequence[Any]]
 ) -> list[tuple[int | str, Any]]:
     """Return the places and values of a call's arguments that were refs."""
     values = load([object_id for _, object_id in spec.dependencies])
@@ -163,7 +175,9 @@ def call_again(bundle: Bundle, path: str) -> Any:
         function, args, kwargs = bundle.call.prepare()
         if bundle.call.kind == TargetKind.METHOD.value:
             if bundle.creation is None:
-                raise ReplayError(path, "the arguments of the actor's constructor were gone by then")
+                raise ReplayError(
+                    path, "the arguments of the actor's constructor were gone by then"
+                )
             cls, own_args, own_kwargs = bundle.creation.prepare()
             function = getattr(cls(*own_args, **own_kwargs), bundle.call.method)
     except FlameError:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from types import CodeType, FrameType, TracebackType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 # A traceback longer than this keeps its two ends: enough to see both the way in and the culprit.
 _END_FRAMES: Final = 50
@@ -121,15 +121,29 @@ def _frame_of(entry: TracebackType) -> Frame:
 
 def _stand_in(frame: Frame) -> tuple[FrameType, int]:
     """Return a frame that stopped at the given position, and at which instruction it did."""
+    variables: dict[str, Any] = {"__name__": "<remote>", "__file__": frame.file}
+    # Kept by the frame, so that it stays where it is for as long as the frame lives.
+    variables["__caller__"] = caller = _stop(_code_for(frame), variables)
+    stopped = next(caller)
+    return stopped.tb_frame, stopped.tb_lasti
+
+
+def _stop(code: CodeType, variables: dict[str, Any]) -> Iterator[TracebackType]:
+    """Yield where the code stops, which always raises.
+
+    A frame knows the frame that called it. Called by us, the frames of an error would know whoever
+    asks for it, and he the error: a circle that keeps everything on his stack, refs too, until the
+    garbage is collected. A generator that has yielded has no caller, and this one knows nothing.
+    """
+    places: list[TracebackType] = []
     try:
-        exec(_code_for(frame), {"__name__": "<remote>", "__file__": frame.file})
+        exec(code, variables)
     except RuntimeError as error:
-        entry = error.__traceback__
-        assert entry is not None
-        stopped = entry.tb_next
-        assert stopped is not None
-        return stopped.tb_frame, stopped.tb_lasti
-    raise AssertionError("the code of a stand-in frame always raises")
+        assert error.__traceback__ is not None
+        assert error.__traceback__.tb_next is not None
+        places.append(error.__traceback__.tb_next)
+    del variables
+    yield places.pop()
 
 
 def _code_for(frame: Frame) -> CodeType:

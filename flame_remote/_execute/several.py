@@ -13,12 +13,13 @@ from .text import type_name
 
 
 class Several:
-    """The values that a call has returned, each to be kept by itself."""
+    """The values that a call has returned, each to be kept by itself; or why they are not these."""
 
-    __slots__ = ("values",)
+    __slots__ = ("error", "values")
 
-    def __init__(self, values: tuple[Any, ...]) -> None:
+    def __init__(self, values: tuple[Any, ...], error: ReturnCountError | None = None) -> None:
         self.values = values
+        self.error = error
 
 
 class TakenApart:
@@ -36,7 +37,7 @@ class TakenApart:
         self._name = name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function. Raises ReturnCountError, and whatever the function raises."""
+        """Call the function. Raises what it raises; another number of values is no exception."""
         value = self._function(*args, **kwargs)
         if is_coroutine(value):
             return self._take_apart_later(value)
@@ -52,16 +53,19 @@ class TakenApart:
         if not isinstance(value, Iterable) or isinstance(
             value, (str, bytes, bytearray, Mapping, set, frozenset)
         ):
-            raise ReturnCountError(self._name, self._count, f"one {type_name(type(value))}")
+            return self._wrong(f"one {type_name(type(value))}")
         # Of a generator no more is taken than it takes to see that there is too much.
         values = tuple(islice(value, self._count + 1))
         if len(values) < self._count:
-            raise ReturnCountError(self._name, self._count, _values(len(values)))
+            return self._wrong(_values(len(values)))
         if len(values) > self._count:
             number = len(value) if hasattr(value, "__len__") else 0
             came = _values(number) if number else f"more than {self._count}"
-            raise ReturnCountError(self._name, self._count, came)
+            return self._wrong(came)
         return Several(values)
+
+    def _wrong(self, came: str) -> Several:
+        return Several((), ReturnCountError(self._name, self._count, came))
 
 
 def _values(number: int) -> str:

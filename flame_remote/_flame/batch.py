@@ -61,12 +61,16 @@ class TargetEntry(NamedTuple):
 
 
 class CallEntry(NamedTuple):
-    """One call. `values` pairs the place of an argument with its kind and data."""
+    """One call. `values` pairs the place of an argument with its kind and data.
+
+    `returns` are the objects that the value is taken apart into, None if it is one.
+    """
 
     id: TaskId
     target_id: int
     payload: tuple[Any, ...] | bytes
     values: tuple[tuple[int | str, int, Any], ...] = ()
+    returns: tuple[ObjectId, ...] | None = None
 
 
 class Batch(NamedTuple):
@@ -89,12 +93,21 @@ class Batch(NamedTuple):
 
 
 class Result(NamedTuple):
-    """How a call ended. `inside` are the refs in the value; their tickets are in the reply."""
+    """How a call ended. `inside` are the refs in the value; their tickets are in the reply.
 
-    id: TaskId
+    `parts` are what the value was taken apart into, if that was asked for and could be.
+    """
+
+    id: ObjectId
     kind: int
     data: Any
     inside: tuple[ObjectId, ...] = ()
+    parts: tuple[Any, ...] = ()  # each a Result
+
+    @property
+    def objects(self) -> tuple[Result, ...]:
+        """All objects that it tells of."""
+        return (*self.parts, self)
 
 
 class Reply(NamedTuple):

@@ -70,6 +70,11 @@ class Call:
         return self.spec.target.id
 
     @property
+    def objects(self) -> tuple[ObjectId, ...]:
+        """The objects that it makes, its own the last."""
+        return (*(self.spec.returns or ()), self.spec.id)
+
+    @property
     def may_be_repeated(self) -> bool:
         """Whether it may be started again when its process dies."""
         retries = self.spec.target.max_retries
@@ -82,7 +87,7 @@ class Call:
     def held(self) -> list[ObjectId]:
         """Return the objects that have to live until the call has ended, its own among them."""
         spec = self.spec
-        held = [spec.id, *(object_id for _, object_id in spec.dependencies), *spec.nested]
+        held = [*self.objects, *(object_id for _, object_id in spec.dependencies), *spec.nested]
         held += [ref._id for ref in spec.target.refs]
         if spec.actor:
             held.append(spec.actor)

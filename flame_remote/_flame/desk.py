@@ -67,7 +67,7 @@ class Desk:
         self.lanes: dict[Any, Lane] = {}  # of functions, by what tells them apart
         self._unfinished: dict[Call, None] = {}
         self._touched: dict[Lane, None] = {}  # where there may be something to send
-        self._endings: deque[tuple[Call, int, Any, tuple[ObjectId, ...]]] = deque()
+        self._endings: deque[tuple[Call, Result]] = deque()
         # To be done by whoever does the I/O, who empties them.
         self.claim: Callable[[], str] | None = None  # makes keys, if batches can be claimed back
         self._shipments: dict[TaskId, Shipment] = {}  # that can be, by the calls in them
@@ -78,14 +78,17 @@ class Desk:
     # --- calls ---
 
     def submit(self, spec: TaskSpec) -> None:
-        """Take in a call; the object that it will make has been begun."""
+        """Take in a call; the objects that it will make have been begun."""
         stored = self.table.by_id[spec.id]
         try:
             lane = self._lane_of(spec)
         except FlameError as error:
-            self._fill(stored, Kind.FAILED, encode_error(error), ())
+            for object_id in (*(spec.returns or ()), spec.id):
+                self._fill(self.table.by_id[object_id], Kind.FAILED, encode_error(error), ())
             return
-        call = stored.call = Call(spec, lane)
+        call = Call(spec, lane)
+        for object_id in call.objects:
+            self.table.by_id[object_id].call = call
         self._unfinished[call] = None
         if call.constructs:
             stored.lane = lane
@@ -97,7 +100,7 @@ class Desk:
             failure = encode_error(self._died(lane, call.name))
         failure = failure or self._await_arguments(call)
         if failure:
-            self._end(call, Kind.FAILED, failure)
+            self._fail(call, failure)
         elif not call.missing:
             self._queue(call)
 
@@ -124,6 +127,14 @@ class Desk:
             lane = passed.lane if passed is not None and passed.call is not None else None
             if passed is not None and lane is not None and not lane.is_begun:
                 self._wait_for(call, passed)
+        return b""
+
+    def _freed_argument(self, call: Call) -> bytes:
+        """Return the failure of an argument that was freed while others were awaited."""
+        for _, object_id in call.spec.dependencies:
+            stored = self.table.by_id[object_id]
+            if stored.kind == Kind.FAILED:
+                return add_needed_by(stored.data, call.name)
         return b""
 
     def _wait_for(self, call: Call, stored: Stored) -> None:
@@ -165,7 +176,7 @@ class Desk:
         if call.state is CallState.SENT and call.lane.ordered:
             call.lane.cancelled.append(call.spec.id)
             self.touch(call.lane)
-        self._end(call, Kind.FAILED, encode_error(TaskCancelledError(call.name)))
+        self._fail(call, encode_error(TaskCancelledError(call.name)))
         return True
 
     def kill(self, actor: ActorId, how: str) -> None:
@@ -178,7 +189,7 @@ class Desk:
         """An actor is no more: its calls fail, and its session is closed."""
         lane.how_it_died = how
         for call in lane.unfinished:
-            self._endings.append((call, Kind.FAILED, encode_error(self._died(lane, call.name)), ()))
+            self._fail_later(call, encode_error(self._died(lane, call.name)))
         self._work_off()
         self.closing.append(lane)
 
@@ -186,7 +197,7 @@ class Desk:
         """Nothing of what was to be run in a session can be run there."""
         data = encode_error(error)
         for call in lane.unfinished:
-            self._endings.append((call, Kind.FAILED, data, ()))
+            self._fail_later(call, data)
         self._work_off()
 
     def end_service(self, plan: object, ended: Callable[[], object]) -> None:
@@ -196,7 +207,7 @@ class Desk:
             ended()
             return
         for call in list(lane.queue):
-            self._end(call, Kind.FAILED, encode_error(TaskCancelledError(call.name)))
+            self._fail(call, encode_error(TaskCancelledError(call.name)))
         lane.on_idle = ended
         self._close_if_idle(lane)
 
@@ -246,7 +257,7 @@ class Desk:
         for place, object_id in spec.dependencies:
             stored = self.table.by_id[object_id]
             values.append((place, int(stored.kind), stored.data))
-        return CallEntry(spec.id, spec.target.id, spec.payload, tuple(values))
+        return CallEntry(spec.id, spec.target.id, spec.payload, tuple(values), spec.returns)
 
     def tickets(self, ids: Iterable[ObjectId]) -> list[Ticket]:
         """Return what somebody must know who gets these refs."""
@@ -261,19 +272,21 @@ class Desk:
         """The cluster has a Flame task."""
         shipment.task_id = task_id
         for call in shipment.calls:
-            stored = self.table.by_id.get(call.spec.id)
-            if stored is not None and not stored.done:
-                stored.place = (shipment.lane.plan.session_id, task_id, self.table.owner)
+            for object_id in call.objects:
+                stored = self.table.by_id.get(object_id)
+                if stored is not None and not stored.done:
+                    stored.place = (shipment.lane.plan.session_id, task_id, self.table.owner)
             if call.constructs:
                 call.lane.is_begun = True
-                self._release_dependents(stored)
+                self._release_dependents(self.table.by_id.get(call.spec.id))
         self._work_off()
 
     # --- what came of it ---
 
     def is_handed_over(self, shipment: Shipment) -> bool:
         """Say whether somebody else, too, waits for the reply to a shipment."""
-        stored = [self.table.by_id.get(call.spec.id) for call in shipment.calls]
+        ids = [object_id for call in shipment.calls for object_id in call.objects]
+        stored = [self.table.by_id.get(object_id) for object_id in ids]
         return any(one is not None and one.owner != self.table.owner for one in stored)
 
     def take_reply(self, shipment: Shipment, reply: Reply, now: float) -> None:
@@ -303,14 +316,16 @@ class Desk:
         self, call: Call | None, result: Result, tickets: dict[ObjectId, Ticket]
     ) -> list[Stored]:
         us = self.table.owner
-        if call is None:  # cancelled meanwhile
-            if result.kind == Kind.STORED:
-                self.table.gone.keys.append(result.data)
-            return self.take_tickets(result.inside, tickets, us, us)
-        stored = self.table.by_id[result.id]
-        fresh = self.take_tickets(result.inside, tickets, us, stored.owner)
-        self._endings.append((call, result.kind, result.data, result.inside))
-        return fresh
+        taken: list[Stored] = []
+        for one in result.objects:
+            stored = self.table.by_id.get(one.id) if call is not None else None
+            owner = us if stored is None else stored.owner
+            taken += self.take_tickets(one.inside, tickets, us, owner)
+            if stored is None and one.kind == Kind.STORED:  # the call was cancelled meanwhile
+                self.table.gone.keys.append(one.data)
+        if call is not None:
+            self._endings.append((call, result))
+        return taken
 
     def take_tickets(
         self, ids: Iterable[ObjectId], tickets: dict[ObjectId, Ticket], giver: str, owner: str
@@ -373,7 +388,7 @@ class Desk:
         for call in calls:
             if call not in again:
                 error = WorkerCrashedError(call.name, call.spec.id, 0, how, call.attempts)
-                self._endings.append((call, Kind.FAILED, encode_error(error), ()))
+                self._fail_later(call, encode_error(error))
         self._work_off()
         self._close_if_idle(lane)
         self.touch(lane)
@@ -386,7 +401,7 @@ class Desk:
             shipment.lane.how_it_died = str(error)
         for call in shipment.calls:
             if call.state is CallState.SENT:
-                self._endings.append((call, Kind.FAILED, data, ()))
+                self._fail_later(call, data)
         self._work_off()
         self._close_if_idle(shipment.lane)
         self.touch(shipment.lane)
@@ -442,18 +457,22 @@ class Desk:
 
     def end_here(self, call: Call, result: Result) -> None:
         """A call that ran in this process has ended; the refs inside its value are ours."""
-        self._end(call, result.kind, result.data, result.inside)
-
-    def _end(self, call: Call, kind: int, data: Any, inside: tuple[ObjectId, ...] = ()) -> None:
-        self._endings.append((call, kind, data, inside))
+        self._endings.append((call, result))
         self._work_off()
+
+    def _fail(self, call: Call, failure: bytes) -> None:
+        self._fail_later(call, failure)
+        self._work_off()
+
+    def _fail_later(self, call: Call, failure: bytes) -> None:
+        self._endings.append((call, Result(call.spec.id, int(Kind.FAILED), failure)))
 
     def _work_off(self) -> None:
         """End the calls that are to end, and those that this lets end or begin. In a loop and not
         by recursion: chains of calls may be long.
         """
         while self._endings:
-            call, kind, data, inside = self._endings.popleft()
+            call, result = self._endings.popleft()
             if call.state is CallState.ENDED:
                 continue
             if call.state is CallState.SENT:
@@ -465,14 +484,23 @@ class Desk:
                 self.touch(call.lane)  # those behind it may go now
             call.step(Step.ENDED)
             del self._unfinished[call]
-            stored = self.table.by_id[call.spec.id]
-            self._fill(stored, kind, data, inside)
-            if call.constructs and kind == Kind.FAILED:
-                call.lane.failure = data
+            self._fill_objects(call, result)
+            if call.constructs and result.kind == Kind.FAILED:
+                call.lane.failure = result.data
                 for behind in list(call.lane.queue):
-                    failure = add_needed_by(data, behind.name)
-                    self._endings.append((behind, Kind.FAILED, failure, ()))
+                    failure = add_needed_by(result.data, behind.name)
+                    self._fail_later(behind, failure)
             self.table.release(call.held())
+
+    def _fill_objects(self, call: Call, result: Result) -> None:
+        """Fill what a call has made: its parts, if it was to be taken apart, and its own object."""
+        parts = {part.id: part for part in result.parts}
+        for object_id in call.spec.returns or ():
+            part = parts.get(object_id, result)
+            self._fill(self.table.by_id[object_id], part.kind, part.data, part.inside)
+        own = self.table.by_id[call.spec.id]
+        own.was_read = call.spec.returns is not None  # nobody has a ref to it
+        self._fill(own, result.kind, result.data, result.inside)
 
     def _fill(self, stored: Stored, kind: int, data: Any, inside: tuple[ObjectId, ...]) -> None:
         self.table.fill(stored, kind, data, inside)
@@ -495,6 +523,8 @@ class Desk:
             if stored.kind == Kind.FAILED and stored.lane is None:
                 stored.was_read = True
                 failure = add_needed_by(stored.data, call.name)
-                self._endings.append((call, Kind.FAILED, failure, ()))
+                self._fail_later(call, failure)
+            elif not call.missing and (failure := self._freed_argument(call)):
+                self._fail_later(call, failure)
             elif not call.missing:
                 self._queue(call)

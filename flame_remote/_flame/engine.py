@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -24,13 +25,14 @@ from flame_remote._execute.unread import report_unread
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
-from flame_remote._spec import Target, TargetKind, TaskSpec
+from flame_remote._spec import UNLIMITED, CallLimits, Target, TargetKind, TaskSpec
 from flame_remote._wire.packing import Packed, unpack
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
     EngineClosedError,
     FlameError,
     GetTimeoutError,
+    InvalidOptionError,
     SessionEndedError,
     UnschedulableError,
 )
@@ -40,6 +42,7 @@ from .batching import Batcher, Pace
 from .blobs import open_blob, pieces_of
 from .cache import Cache
 from .callbacks import Callbacks
+from .calls import CallState
 from .cluster import Cluster
 from .desk import Desk
 from .lanes import Lane, SessionPlan, resources_of
@@ -183,6 +186,8 @@ class FlameEngine(Engine):
 
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
         self._check_usable()
+        if spec.target.limits is not UNLIMITED:
+            _refuse_limits(spec.target)
         by_id = self._table.by_id
         for place, object_id in spec.dependencies:
             if object_id not in by_id:
@@ -191,6 +196,14 @@ class FlameEngine(Engine):
         ref: ObjectRef[Any] = ObjectRef(spec.id, self)
         self._tell(partial(self._desk.submit, spec))
         return ref
+
+    def submit_several(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
+        refs: list[ObjectRef[Any]] = []
+        for object_id in spec.returns or ():
+            self._table.add(object_id, spec.target.name)
+            refs.append(ObjectRef(object_id, self))
+        self.submit(spec)  # nobody keeps the ref to the value as a whole
+        return refs
 
     def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool = True) -> bool:
         self._check_usable()
@@ -290,6 +303,18 @@ class FlameEngine(Engine):
             self._wait(entries, num_returns, deadline, stop_at_failure=False)
         return {entry.id for entry in entries if entry.kind}
 
+    def free(self, refs: Sequence[ObjectRef[Any]]) -> None:
+        self._check_usable()
+        self.ask(partial(self._drop_all, [ref._id for ref in refs]))
+
+    def _drop_all(self, object_ids: Sequence[ObjectId]) -> None:
+        for object_id in object_ids:
+            self._table.drop(object_id)
+
+    def is_kept(self, object_id: ObjectId) -> bool:
+        self._check_usable()
+        return self.ask(lambda: object_id in self._table.by_id)
+
     def is_done(self, ref: ObjectRef[Any]) -> bool:
         return self._find(ref).done
 
@@ -310,6 +335,30 @@ class FlameEngine(Engine):
             self._tell(watch)
 
     # --- the engine ---
+
+    def explain(self, ref: ObjectRef[Any]) -> str:
+        return self.ask(partial(self._explain, ref._id))
+
+    def _explain(self, object_id: ObjectId) -> str:
+        stored = self._table.by_id.get(object_id)
+        text = self._table.describe(object_id)
+        if stored is None or stored.done:
+            return f"{text}: it is there"
+        call = stored.call
+        if call is None:
+            return f"{text}: another process makes it"
+        session = call.lane.plan.session_id
+        if call.state is CallState.WAITING:
+            missing = [self._table.describe(one) for one in list(call.missing)[:5]]
+            waits_for = ", ".join(missing) or "the calls of its actor that were made before it"
+            return f"{text}: it waits for {waits_for}"
+        if call.state is CallState.SENT:
+            task = f"task {stored.place[1]} of " if stored.place is not None else ""
+            trouble = f"; no worker could be started so far: {call.lane.trouble}"
+            more = trouble if call.lane.trouble else f"; see flmctl view -s {session}"
+            return f"{text}: it is in {task}session {session}{more}"
+        under_way = f"{call.lane.under_way} tasks of that are under way"
+        return f"{text}: it waits for room in session {session}, {under_way}"
 
     def describe(self, ref: ObjectRef[Any]) -> str:
         return self._table.describe(ref._id)
@@ -333,6 +382,7 @@ class FlameEngine(Engine):
         """End what waits, and what runs on the loop."""
         try:
             self.ask(partial(self._end_waits, error), seconds=5.0)
+            self._cluster.connection.wait_for(self._post.end_actors(), 2.0)
         finally:
             self._callbacks.close()
 
@@ -485,6 +535,17 @@ class FlameEngine(Engine):
 
     def _mailbox_of(self, object_id: ObjectId) -> Any:
         return self._cache.key_at(self.program.prefix(MAIL), f"{object_id:x}")
+
+
+def _refuse_limits(target: Target) -> None:
+    """Raise InvalidOptionError for limits: a cluster can neither look at a task nor stop it."""
+    for field in fields(CallLimits):
+        if getattr(target.limits, field.name) != getattr(UNLIMITED, field.name):
+            raise InvalidOptionError(
+                f"{target.name}: {field.name} needs an engine on this machine, as a Flame cluster "
+                "runs every task to its end, in the order in which they came; leave it out, or "
+                "limit the time in the function itself"
+            )
 
 
 def _call_back(callback: Callback, ref: ObjectRef[Any]) -> None:

@@ -133,6 +133,11 @@ class Lane:
         self._batcher.note_reply(now)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether calls are under way, or go on without a Flame task."""
+        return self.under_way > 0 or self.running > 0
+
+    @property
     def needs_carrier(self) -> bool:
         """Whether outcomes can only come with a further Flame task."""
         return not self.under_way and (self.running > 0 or bool(self.cancelled) or self.ends)

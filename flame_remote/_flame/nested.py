@@ -7,6 +7,7 @@ back. So tasks that wait for tasks come to an end, however few instances there a
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -15,7 +16,9 @@ from functools import partial
 from typing import Any, Final
 
 from flame_remote._deadline import Deadline
+from flame_remote._execute.attempts import attempt
 from flame_remote._execute.failure import encode_failure
+from flame_remote._facts import CallFacts
 from flame_remote._ids import ObjectId, TaskId
 from flame_remote._refs import ObjectRef
 from flame_remote.exceptions import DeadlockError, FlameError
@@ -69,6 +72,7 @@ class WorkerEngine(FlameEngine):
         self._blocked: set[int] = set()
         self._asleep: list[int] = []  # one for each thread that waits
         self._desk.claim = self._new_claim
+        self._reported: set[ObjectId] = set()  # in the last reply: what we still refer to
         self._helping = threading.Lock()
         # Guarded by self._helping.
         self._helped: list[ObjectId] = []  # what coroutines wait for
@@ -120,7 +124,15 @@ class WorkerEngine(FlameEngine):
             one.refs.clear()
         # Refs that have died so far are counted by the turn that this takes.
         self.ask(_nothing)
-        return tickets, self.ask(self._table.borrowed)
+        borrowed = self.ask(self._table.borrowed)
+        if not self._reported.issuperset(borrowed):
+            # What a call has left behind, an error with its frames, say, may only be garbage. The
+            # owner would keep it until this process is heard of again.
+            gc.collect()
+            self.ask(_nothing)
+            borrowed = self.ask(self._table.borrowed)
+        self._reported = set(borrowed)
+        return tickets, borrowed
 
     def take_blocked(self) -> tuple[int, ...]:
         """Return the targets whose calls have waited for others since the last time."""
@@ -177,6 +189,12 @@ class WorkerEngine(FlameEngine):
 
     def current_task(self) -> TaskId:
         return task_id_here()
+
+    def call_facts(self) -> CallFacts:
+        here = current_call.get()
+        if here is None:
+            return CallFacts()
+        return CallFacts(name=self.runner.code.entry(here.target_id).name, attempt=attempt.get())
 
     def _function_lane(self, plan: SessionPlan) -> Lane:
         lane = super()._function_lane(plan)

@@ -37,6 +37,7 @@ _OURS: Final = "flame_remote: "  # begins what our holder has to say
 _FIRST_LOOK_SECONDS: Final = 0.003
 _LAST_LOOK_SECONDS: Final = 0.25
 # How often it is tried to close a session that the cluster keeps open, at first and in the end.
+_ENDED_SECONDS: Final = 1.0  # and how often, whether it can still come
 _CLOSE_AGAIN_SECONDS: Final = 0.05
 _CLOSE_SECONDS: Final = 5.0
 
@@ -63,7 +64,9 @@ class Post:
         self._opening: dict[Lane, asyncio.Task[None]] = {}
         self._turns: dict[Lane, asyncio.Lock] = {}  # of actors: their tasks are created in order
         self._code: dict[int, Key] = {}  # of large targets
-        self._replies: dict[tuple[str, str], asyncio.Task[tuple[Reply, str]]] = {}  # to others' shipments
+        self._replies: dict[
+            tuple[str, str], asyncio.Task[tuple[Reply, str]]
+        ] = {}  # to others' shipments
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0  # shipments that the cluster does not have yet
         self._on_sent: list[Callable[[], object]] = []  # to be called when all is sent
@@ -97,6 +100,16 @@ class Post:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+
+    async def end_actors(self) -> None:
+        """Tell actors whose calls go on to end them, as their sessions cannot be closed before."""
+        lanes = {stored.lane for stored in list(self._desk.table.by_id.values())} - {None}
+        sessions = [lane.plan.session_id for lane in lanes if lane and lane.is_busy]
+        await asyncio.gather(*map(self._end_actor, sessions), return_exceptions=True)
+
+    async def _end_actor(self, session_id: str) -> None:
+        batch = Batch(self._desk.table.owner, session_id, self.common, (), (), (), ends=True)
+        await self._cluster.create_task(session_id, request_pickle(dump(batch)))
 
     def _look_again(self) -> None:
         self._timer = None
@@ -269,9 +282,10 @@ class Post:
         finally:
             self._replies.pop(place, None)
         for result in reply.results:
-            if result.id == stored.id:
-                self._desk.arrived(stored, result, reply.tickets, sender)
-                return
+            for one in result.objects:
+                if one.id == stored.id:
+                    self._desk.arrived(stored, one, reply.tickets, sender)
+                    return
         raise ObjectLostError(stored.id, "its task ended without a result")
 
     async def _look_into_mailbox(self, stored: Stored, mailbox: Key) -> None:
@@ -287,7 +301,7 @@ class Post:
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LAST_LOOK_SECONDS)
-            if monotonic() - since > 5.0:
+            if monotonic() - since > _ENDED_SECONDS:
                 since = monotonic()
                 prefix = self._program.prefix(CLOSED)
                 if await self._cache.afind(self._cache.key_at(prefix, CLOSED)) is not None:

@@ -9,11 +9,13 @@ from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from flame_remote._execute.attempts import Attempts
 from flame_remote._execute.call import execute, is_coroutine
 from flame_remote._execute.coroutines import run_coroutine
 from flame_remote._execute.failure import encode_error, encode_failure
 from flame_remote._execute.result import cannot_rebuild, pack_result
-from flame_remote._ids import TaskId
+from flame_remote._execute.several import Several, TakenApart
+from flame_remote._ids import ObjectId, TaskId
 from flame_remote._outcome import Kind, Outcome
 from flame_remote._refs import ObjectRef
 from flame_remote._spec import TargetKind
@@ -129,6 +131,7 @@ class Runner:
                 for place, kind, data in entry.values
             ]
             args, kwargs = unpack_arguments(entry.payload, values)
+            callee = _with_options(callee, entry, self.code.entry(entry.target_id).name)
         except (Exception, SystemExit) as error:
             raise Unloadable(rebuild_error(what, error)) from None
         return callee, args, kwargs
@@ -146,13 +149,18 @@ class Runner:
         name = self.code.entry(entry.target_id).name
         if succeeded:
             try:
-                packed = pack_result(value, name, function)
-                if isinstance(packed, Outcome):
-                    return _finished(entry, int(packed.kind), packed.data, seconds)
-                kind, data = self._engine.store(packed)
-                refs = list(packed.refs)
-                inside = tuple(ref._id for ref in refs)
-                return Finished(entry, Result(entry.id, int(kind), data, inside), seconds, refs)
+                if isinstance(value, Several):
+                    if value.error is not None:
+                        raise value.error
+                    pairs = zip(entry.returns or (), value.values, strict=True)
+                    packed = [self._pack(part, one, name, function) for part, one in pairs]
+                    parts = tuple(result for result, _ in packed)
+                    own = Result(entry.id, int(Kind.ATOM), None, (), parts)
+                    return Finished(
+                        entry, own, seconds, [ref for _, refs in packed for ref in refs]
+                    )
+                result, refs = self._pack(entry.id, value, name, function)
+                return Finished(entry, result, seconds, refs)
             except FlameError as error:
                 return _finished(entry, int(Kind.FAILED), encode_error(error), seconds)
             except Exception as error:
@@ -163,6 +171,25 @@ class Runner:
             data = encode_failure(value, name, entry.id, os.getpid())
         return _finished(entry, int(Kind.FAILED), data, seconds)
 
+    def _pack(
+        self, object_id: ObjectId, value: Any, name: str, function: Any
+    ) -> tuple[Result, list[ObjectRef[Any]]]:
+        """Return a value as it is sent, and the refs inside."""
+        packed = pack_result(value, name, function)
+        if isinstance(packed, Outcome):
+            return Result(object_id, int(packed.kind), packed.data), []
+        kind, data = self._engine.store(packed)
+        refs = list(packed.refs)
+        return Result(object_id, int(kind), data, tuple(ref._id for ref in refs)), refs
+
+
+def _with_options(function: Callable[..., Any], entry: CallEntry, name: str) -> Callable[..., Any]:
+    """Return what is called in place of a function, as the call's options ask."""
+    inner = function.__wrapped__ if isinstance(function, Attempts) else function
+    if entry.returns is not None:
+        inner = TakenApart(inner, len(entry.returns), name)
+    return function.in_place(inner) if isinstance(function, Attempts) else inner
+
 
 def failed(entry: CallEntry, data: bytes) -> Finished:
     """Return the end of a call that was not run."""
@@ -170,7 +197,8 @@ def failed(entry: CallEntry, data: bytes) -> Finished:
 
 
 def _finished(entry: CallEntry, kind: int, data: Any, seconds: float) -> Finished:
-    return Finished(entry, Result(entry.id, kind, data), seconds, [])
+    parts = tuple(Result(part, kind, data) for part in entry.returns or ())
+    return Finished(entry, Result(entry.id, kind, data, (), parts), seconds, [])
 
 
 def rebuild_error(what: str, error: BaseException) -> FlameError:

@@ -31,6 +31,10 @@ _ACTORS_RELEASE: Final = 30 * 24 * 3600  # an actor lives as long as its session
 _INLINE_BYTES: Final = 1024 * 1024  # a larger reply goes through the cache
 
 
+# Applications of earlier engines of this process that could not be removed at their end.
+_left_by_us: set[str] = set()
+
+
 class ProgramEngine(FlameEngine):
     """The engine of a program, which owns the applications. Safe to use from any thread."""
 
@@ -98,8 +102,9 @@ class Registry:
 
         # The first call of all: told in time if nobody is there.
         answer = self._cluster.call("ListNodes", frontend_pb2.ListNodesRequest(), timeout=10.0)
+        # The capacity, as some clusters count what is free at the moment as allocatable.
         return tuple(
-            (float(node.status.allocatable.cpu), float(node.status.allocatable.gpu))
+            (float(node.status.capacity.cpu), float(node.status.capacity.gpu))
             for node in answer.nodes
             if node.status.state == types_pb2.Ready
         )
@@ -155,6 +160,7 @@ class Registry:
             _warn("what this program has on the cluster could not be removed: %s", error)
             return
         if left:
+            _left_by_us.update(names)
             _warn(
                 "%d sessions of this program could not be closed, as tasks still run there: %s; "
                 "the next program that starts on this machine removes them",
@@ -212,6 +218,7 @@ class Registry:
                 self._close_sessions([name], monotonic() + 1.0, prefix=f"{name}/{CLOSED}")
                 self._cache.delete_all(name, timeout=5.0)
                 self._unregister(name)
+                _left_by_us.discard(name)
         except FlameError:
             pass  # the next program tries again
 
@@ -224,7 +231,7 @@ class Registry:
         return [
             application.metadata.name
             for application in answer.applications
-            if owners.is_orphan(application.spec.labels)
+            if application.metadata.name in _left_by_us or owners.is_orphan(application.spec.labels)
         ]
 
 

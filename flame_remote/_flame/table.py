@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from flame_remote import _ids
+from flame_remote._execute.failure import encode_error
 from flame_remote._ids import ObjectId
 from flame_remote._outcome import Kind
+from flame_remote.exceptions import ObjectFreedError
 
 from .batch import Form, Key, Ticket
 
@@ -150,6 +152,21 @@ class Table:
         else:
             self.release((event,))
 
+    def drop(self, object_id: ObjectId) -> None:
+        """Put an error in the place of a value, now or when it comes; its bytes may be deleted."""
+        stored = self.by_id.get(object_id)
+        if stored is None or stored.lane is not None or stored.kind == Kind.FAILED:
+            return
+        if not stored.done:
+            stored.watchers.append(lambda stored: self.drop(stored.id))
+            return
+        if stored.kind == Kind.STORED and stored.owner == self.owner:
+            self.gone.keys.append(stored.data)
+        inside, stored.inside, stored.was_read = stored.inside, (), True
+        stored.data = encode_error(ObjectFreedError(object_id))
+        stored.kind = int(Kind.FAILED)
+        self.release(inside)
+
     def take_gone(self) -> Gone:
         """Return what has to be done about objects that are gone; the next time it is more."""
         gone, self.gone = self.gone, Gone()
@@ -256,13 +273,14 @@ class Table:
         return taken
 
     def borrowed(self) -> tuple[ObjectId, ...]:
-        """Return the objects of others that we still refer to."""
-        owner = self.owner
+        """Return the objects of others that we still refer to.
+
+        One that we have handed over while its call goes on is held by that call, which is no ref.
+        """
         return tuple(
-            # A copy, made at once: other threads begin objects.
             object_id
-            for object_id, stored in list(self.by_id.items())
-            if stored.owner != owner
+            for object_id, stored in list(self.by_id.items())  # at once: others begin objects
+            if stored.owner != self.owner and stored.count > (stored.call is not None)
         )
 
     def pin(self, process: str, number: int, held: Iterable[ObjectId]) -> None:

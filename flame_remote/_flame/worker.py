@@ -117,7 +117,8 @@ class Worker:
     ) -> Reply:
         finished = list(finished)
         results = tuple(one.result for one in finished)
-        inside = [object_id for result in results for object_id in result.inside]
+        made = [one for result in results for one in result.objects]
+        inside = [object_id for one in made for object_id in one.inside]
         tickets, borrowed = self._engine.hand_over(inside, batch.sender, finished)
         self._replies += 1
         return Reply(

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from flame_remote._execute.coroutines import LoopThread
 from flame_remote._ids import TaskId
+from flame_remote._spec import TaskSpec
 
 
 class InlineActor:
     """One instance. The engine's lock guards the fields; the instance is used outside of it."""
 
-    def __init__(self, name: str, max_concurrency: int) -> None:
+    def __init__(
+        self, name: str, max_concurrency: int, resources: Mapping[str, float] | None = None
+    ) -> None:
         self.name = name
+        self.resources = resources or {}
+        self.creation: TaskSpec | None = None
         self.max_concurrency = max_concurrency
         self.instance: Any = None
         # The thread of an actor with `async def` methods; all its methods run there.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._spec import TaskSpec
@@ -18,6 +18,7 @@ class CallTable:
         self._objects = objects
         self._actors = actors
         self._waiting: dict[TaskId, TaskSpec] = {}  # in the order of the calls
+        self._makers: dict[ObjectId, TaskId] = {}  # of objects that are one of several
         self._running: dict[TaskId, TaskSpec] = {}
         # What a running task, or one that it is nested in, waits for in `get`.
         self._blocked_on: dict[TaskId, ObjectId] = {}
@@ -25,19 +26,48 @@ class CallTable:
     def add(self, spec: TaskSpec) -> None:
         """Take in a call. Until remove(), what it refers to is kept."""
         self._waiting[spec.id] = spec
-        self._objects.hold(_held_by(spec))
+        self._makers.update(dict.fromkeys(spec.returns or (), spec.id))
+        self._objects.hold(held_by(spec))
 
     def remove(self, spec: TaskSpec) -> dict[ObjectId, StoredObject]:
         """Let go of a running call; return the objects that are gone by that."""
         del self._running[spec.id]
+        for part in spec.returns or ():
+            del self._makers[part]
         actor = self._actors.get(spec.actor)
         if actor is not None:
             actor.running.remove(spec.id)
-        return self._objects.release(_held_by(spec))
+        return self._objects.release(held_by(spec))
+
+    def maker_of(self, object_id: ObjectId) -> TaskId:
+        """Return the call that makes an object, if it has not ended."""
+        return self._makers.get(object_id, object_id)
 
     def running(self, task_id: TaskId) -> TaskSpec | None:
         """Return a call that has started and not ended."""
         return self._running.get(task_id)
+
+    def waiting(self, task_id: TaskId) -> TaskSpec | None:
+        """Return a call that has not started."""
+        return self._waiting.get(task_id)
+
+    def blocked_on(self, task_id: TaskId) -> ObjectId | None:
+        """Return what a running task waits for in `get`, None if for nothing."""
+        return self._blocked_on.get(task_id)
+
+    def is_unfinished(self, task_id: TaskId) -> bool:
+        """Say whether a call waits or runs."""
+        return task_id in self._waiting or task_id in self._running
+
+    def place_on_actor(self, spec: TaskSpec) -> int:
+        """Return how many calls that have not started go before one on its actor."""
+        ahead = (other for other in self._waiting.values() if other.actor == spec.actor)
+        return next(place for place, other in enumerate(ahead) if other is spec)
+
+    def __iter__(self) -> Iterator[TaskSpec]:
+        """Yield the calls that run, and those that have not started."""
+        yield from self._running.values()
+        yield from self._waiting.values()
 
     def claim(self, task_id: TaskId) -> TaskSpec | None:
         """Return a call that has not started, if this is one; it counts as running from now on."""
@@ -52,7 +82,7 @@ class CallTable:
     def claim_next(self) -> TaskSpec | None:
         """Claim the first call that nothing keeps from running."""
         for spec in self._waiting.values():
-            if not self._obstacle(spec):
+            if not self.obstacle(spec):
                 return self.claim(spec.id)
         return None
 
@@ -71,30 +101,31 @@ class CallTable:
 
         Empty if it would not: then somebody else is able to produce the object.
         """
+        object_id = self.maker_of(object_id)
         names: list[str] = []
         seen: set[ObjectId] = set()
         while object_id not in seen:
             seen.add(object_id)
             if (waiting := self._waiting.get(object_id)) is not None:
                 names.append(f"{waiting.target.name}()")
-                object_id = self._obstacle(waiting)
+                object_id = self.obstacle(waiting)
             elif (running := self._running.get(object_id)) is not None:
                 names.append(f"{running.target.name}()")
                 actor = self._actors.get(running.actor)
                 loop = actor.loop if actor is not None else None
                 if object_id in stack or (loop is not None and loop.is_current()):
                     return (names[-1], *names[:-1])
-                object_id = self._blocked_on.get(object_id, 0)
+                object_id = self.maker_of(self._blocked_on.get(object_id, 0))
             else:
                 break
         return ()
 
-    def _obstacle(self, spec: TaskSpec) -> TaskId:
+    def obstacle(self, spec: TaskSpec) -> TaskId:
         """Return the task that must end before this one can start; 0 if none must."""
         for object_id in (spec.actor, *(object_id for _, object_id in spec.dependencies)):
             stored = self._objects.get(object_id)
             if stored is not None and not stored.done:
-                return object_id
+                return self.maker_of(object_id)
         actor = self._actors.get(spec.actor)
         if actor is None or actor.how_it_died:
             return 0
@@ -108,6 +139,7 @@ class CallTable:
         return 0
 
 
-def _held_by(spec: TaskSpec) -> list[ObjectId]:
+def held_by(spec: TaskSpec) -> list[ObjectId]:
+    """Return the objects that a call holds until it ends."""
     held = [object_id for _, object_id in spec.dependencies]
     return [*held, *spec.nested, *((spec.actor,) if spec.actor else ())]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -17,7 +18,9 @@ from typing import Any
 
 from flame_remote import _ids
 from flame_remote._config import Config
+from flame_remote._creation_sites import CreationSites, are_wanted, line_of_the_user
 from flame_remote._deadline import Deadline
+from flame_remote._execute.bundle import BundleWriter
 from flame_remote._execute.call import execute, is_coroutine
 from flame_remote._execute.coroutines import LoopThread, run_coroutine
 from flame_remote._execute.failure import (
@@ -25,11 +28,14 @@ from flame_remote._execute.failure import (
 )
 from flame_remote._execute.frames import without_own_frames
 from flame_remote._execute.result import cannot_rebuild
-from flame_remote._execute.unread import report_unread
+from flame_remote._execute.unread import report_unread, was_cancelled
+from flame_remote._facts import CallFacts, Snapshot
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind, Outcome
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
-from flame_remote._spec import TargetKind, TaskSpec
+from flame_remote._scheduling.lineage import Lineage
+from flame_remote._spec import Demand, TargetKind, TaskSpec
+from flame_remote._timeline import Span, Timeline
 from flame_remote._wire.packing import Packed
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
@@ -44,13 +50,18 @@ from flame_remote.exceptions import (
 
 from .actors import InlineActor
 from .calls import CallTable
-from .execution import CallExecutor, died, failed
+from .execution import CallExecutor, Content, died, failed, parts_of
+from .limits import Limits
+from .looking import View
 from .nesting import ends_the_program, task_stack
 from .objects import Callback, ObjectTable, StoredObject
+from .scopes import InlineScope
 
 
 class InlineEngine(Engine):
     """Runs tasks in the calling thread. Safe to call from any thread."""
+
+    runs_ahead = False
 
     def __init__(self, config: Config) -> None:
         # Constant after construction.
@@ -66,8 +77,19 @@ class InlineEngine(Engine):
         self._actors: dict[ActorId, InlineActor] = {}
         self._calls = CallTable(self._objects, self._actors)
         self._cancelled: set[TaskId] = set()  # of those that run
+        self.lineage = Lineage()
+        self.scopes: set[TaskId] = set()  # those that are open
         # Runs user code, so never called under the lock.
-        self._executor = CallExecutor(self._objects, self._actors)
+        self._limits = Limits()
+        self._executor = CallExecutor(self._objects, self._actors, self._limits)
+        # What was asked for beside the work itself; None where it was not.
+        self._timeline = Timeline() if config.timeline else None
+        self._failed_calls: BundleWriter | None = None
+        self._sites: CreationSites | None = None
+        if are_wanted():
+            objects = self._objects
+            self._sites = CreationSites(lambda: dict(objects), lambda: len(dict(objects)))
+            self._note_sites(self._sites)
         register_engine(self)
 
     # --- tasks ---
@@ -76,6 +98,12 @@ class InlineEngine(Engine):
         return next(self._ids)
 
     def current_task(self) -> TaskId:
+        for task_id in reversed(task_stack.get()):
+            if task_id not in self.scopes:
+                return task_id
+        return 0
+
+    def current_parent(self) -> TaskId:
         stack = task_stack.get()
         return stack[-1] if stack else 0
 
@@ -95,31 +123,71 @@ class InlineEngine(Engine):
                     raise SessionEndedError(f"argument {place!r} of {target.name}()")
             if target.kind is TargetKind.ACTOR:
                 self._objects.add_actor(spec.id, target.name)
-                self._actors[spec.id] = InlineActor(target.name, target.max_concurrency)
+                amounts = {name: units / Demand.UNIT for name, units in target.demand}
+                actor = InlineActor(target.name, target.max_concurrency, amounts)
+                actor.creation = spec
+                self._actors[spec.id] = actor
             else:
                 self._objects.add_result(spec.id, target.name)
             self._calls.add(spec)
+            self._limits.submitted(spec, task_stack.get())
+            if spec.parent in self.lineage.nodes or self._calls.running(spec.parent) is not None:
+                self.lineage.add(spec.id, spec.parent)
         ref = ObjectRef[Any](spec.id, self)
+        self._run_now()
+        return ref
+
+    def submit_several(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
+        with self._lock:
+            self._check_open()
+            for object_id in spec.returns or ():
+                self._objects.add_result(object_id, spec.target.name)
+        refs = [ObjectRef[Any](object_id, self) for object_id in spec.returns or ()]
+        self.submit(spec)
+        return refs
+
+    def _run_now(self) -> None:
+        self._cancel_doomed()
         try:
             self._run_what_can_start()
         except BaseException as error:  # Ctrl-C: show where in the task, not where in the engine
             raise error.with_traceback(without_own_frames(error.__traceback__))  # noqa: B904
-        return ref
 
-    def cancel(self, ref: ObjectRef[Any], force: bool) -> bool:
+    def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool = True) -> bool:
+        below: list[TaskId] = []
         with self._lock:
-            waiting = self._calls.claim(ref._id)
-            running = self._calls.running(ref._id) if waiting is None else None
+            task_id = self._calls.maker_of(ref._id)
+            if recursive and self._calls.running(task_id) is not None:
+                below = self.lineage.cancel(task_id)
+        cancelled = self.cancel_call(task_id)
+        for child in below:
+            self.cancel_call(child)
+        return cancelled
+
+    def cancel_call(self, task_id: TaskId) -> bool:
+        """Cancel one call; False if it has ended, or cannot be interrupted."""
+        with self._lock:
+            waiting = self._calls.claim(task_id)
+            running = self._calls.running(task_id) if waiting is None else None
             actor = self._actors.get(running.actor) if running is not None else None
             if actor is not None and actor.loop is not None:
-                self._cancelled.add(ref._id)
-                actor.loop.cancel(ref._id)
+                self._cancelled.add(task_id)
+                actor.loop.cancel(task_id)
                 return True
         if waiting is None:
             return False  # it has ended; or it runs in another thread and cannot be interrupted
         self._end(waiting, failed(TaskCancelledError(waiting.target.name)))
         self._run_what_can_start()
         return True
+
+    def _cancel_doomed(self) -> None:
+        """Cancel what was started by what is cancelled, or what a failure takes with it."""
+        while True:
+            with self._lock:
+                if not self.lineage.doomed:
+                    return
+                task_id = self.lineage.doomed.popleft()
+            self.cancel_call(task_id)
 
     def kill(self, actor: ActorId) -> None:
         with self._lock:
@@ -174,6 +242,20 @@ class InlineEngine(Engine):
                         raise DeadlockError(cycles[0])
                 self._changed.wait(deadline.remaining())
 
+    def free(self, refs: Sequence[ObjectRef[Any]]) -> None:
+        self._take_ref_events()
+        gone: dict[ObjectId, StoredObject] = {}
+        with self._lock:
+            self._check_open()
+            for ref in refs:
+                gone.update(self._objects.drop(ref._id))
+            actors = self._remove_actors(gone)
+        _bury(gone, actors)
+
+    def is_kept(self, object_id: ObjectId) -> bool:
+        self._take_ref_events()
+        return self._objects.get(object_id) is not None
+
     def is_done(self, ref: ObjectRef[Any]) -> bool:
         return self._find(ref).done
 
@@ -184,6 +266,85 @@ class InlineEngine(Engine):
                 stored.callbacks.append((callback, ref))
                 return
         _call_back(callback, ref)
+
+    # --- knowing ---
+
+    @property
+    def lock(self) -> threading.Lock:
+        """What guards the tables."""
+        return self._lock
+
+    def open_scope(self, deadline: float | None, *, stops: bool) -> InlineScope:
+        return InlineScope(self, deadline, stops=stops)
+
+    def wait_for_calls(self, task_ids: Sequence[TaskId], deadline: Deadline) -> None:
+        """Wait until calls have ended, or until the deadline."""
+        with self._changed:
+            while any(map(self._calls.is_unfinished, task_ids)) and not deadline.expired():
+                self._check_not_closed_meanwhile()
+                self._changed.wait(deadline.remaining())
+
+    def explain(self, ref: ObjectRef[Any]) -> str:
+        self._find(ref)
+        self._take_ref_events()
+        with self._lock:
+            return self._view().explain(ref._id)
+
+    def snapshot(self) -> Snapshot:
+        self._take_ref_events()
+        with self._lock:
+            return self._view().snapshot(self._sites)
+
+    def call_facts(self) -> CallFacts:
+        with self._lock:
+            deadline = self.lineage.deadline_of(self.current_parent())
+            return self._view().facts_of(self.current_task(), deadline)
+
+    def is_cancelled(self) -> bool:
+        return self.current_task() in self._cancelled
+
+    def timeline(self) -> Timeline:
+        return self._timeline or super().timeline()
+
+    def save_failed_calls(self, folder: str | None) -> None:
+        self._failed_calls = None if folder is None else BundleWriter(folder)
+
+    def _view(self) -> View:
+        return View(self._objects, self._calls, self._actors)
+
+    def _note_span(self, spec: TaskSpec, began: float) -> None:
+        if self._timeline is not None:
+            about = {"task": _ids.show(spec.id), "attempt": 1}
+            if spec.parent:
+                about["parent"] = _ids.show(spec.parent)
+            pid, thread = os.getpid(), threading.get_native_id()
+            self._timeline.add(
+                Span(spec.target.name, pid, thread, began, time.perf_counter(), about)
+            )
+
+    def _note_sites(self, sites: CreationSites) -> None:
+        """Have the lines noted that call `submit` and `put`; who does not want it pays nothing."""
+        submit, put = self.submit, self.put
+
+        def noted(ref: ObjectRef[Any], site: str) -> ObjectRef[Any]:
+            sites.note(ref._id, site)
+            return ref
+
+        self.submit = lambda spec: noted(submit(spec), line_of_the_user())  # type: ignore[method-assign]
+        self.put = lambda packed: noted(put(packed), line_of_the_user())  # type: ignore[method-assign]
+
+    def _save_failed(self, spec: TaskSpec, data: bytes) -> None:
+        """Save a call that has failed, while what it took is still there."""
+        writer = self._failed_calls
+        if writer is None or not writer.is_worth_saving(data):
+            return
+
+        def load(object_ids: Iterable[ObjectId]) -> list[Any]:
+            found = [self._objects.get(object_id) for object_id in object_ids]
+            return [stored.load() for stored in found if stored is not None]
+
+        actor = self._actors.get(spec.actor)
+        writer.save(spec, actor.creation if actor is not None else None, data, load)
 
     # --- the engine ---
 
@@ -228,8 +389,9 @@ class InlineEngine(Engine):
 
     def _run(self, spec: TaskSpec) -> None:
         """Run one call in this thread, whatever happens to it, and note how it ended."""
-        content: Packed | Outcome | None = None
+        content: Content | None = None
         value: Any = None
+        began = time.perf_counter()
         before = task_stack.set((*task_stack.get(), spec.id))
         try:
             prepared = self._executor.prepare(spec)
@@ -247,16 +409,18 @@ class InlineEngine(Engine):
             # returns: without a circle all of that is gone at once.
             value = None
             task_stack.reset(before)
+            self._note_span(spec, began)
             if content is None:  # Ctrl-C
                 content = failed(TaskCancelledError(spec.target.name))
             self._end(spec, content)
 
     def _run_on_loop(self, spec: TaskSpec, loop: LoopThread) -> None:
         """Run one call of an actor in the actor's own thread, where it may go on for long."""
+        began = time.perf_counter()
         task_stack.set((spec.id,))
         prepared = self._executor.prepare(spec)
         if isinstance(prepared, Outcome):
-            self._end_on_loop(spec, prepared)
+            self._end_on_loop(spec, prepared, began)
             return
         succeeded, value = execute(*prepared)
         if succeeded and is_coroutine(value):
@@ -264,13 +428,14 @@ class InlineEngine(Engine):
                 spec.id,
                 value,
                 lambda succeeded, value: self._end_on_loop(
-                    spec, self._executor.conclude(spec, succeeded, value)
+                    spec, self._executor.conclude(spec, succeeded, value), began
                 ),
             )
         else:
-            self._end_on_loop(spec, self._executor.conclude(spec, succeeded, value))
+            self._end_on_loop(spec, self._executor.conclude(spec, succeeded, value), began)
 
-    def _end_on_loop(self, spec: TaskSpec, content: Packed | Outcome) -> None:
+    def _end_on_loop(self, spec: TaskSpec, content: Content, began: float) -> None:
+        self._note_span(spec, began)
         self._end(spec, content)
         following = self._next_to_run_here()
         if following is not None:
@@ -283,29 +448,52 @@ class InlineEngine(Engine):
         self._run(spec)
         self._run_what_can_start()
 
-    def _end(self, spec: TaskSpec, content: Packed | Outcome) -> None:
+    def _end(self, spec: TaskSpec, content: Content) -> None:
         """Note how a call ended, and tell everybody who waits for it."""
+        if (late := self._limits.lateness(spec)) is not None:
+            content = failed(late)
+        self._limits.ended(spec.id)
         callbacks: list[tuple[Callback, ObjectRef[Any]]] = []
+        if isinstance(content, Outcome) and content.kind is Kind.FAILED:
+            self._save_failed(spec, content.data)
         with self._lock:
             actor = self._actors.get(spec.actor)
             if actor is not None and actor.how_it_died:
                 content = failed(died(spec.target.name, actor))
             elif spec.id in self._cancelled:
                 content = failed(TaskCancelledError(spec.target.name))
-            stored = self._objects.get(spec.id)
-            if stored is not None and not self._closed:
-                self._objects.fill(stored, content)
-                callbacks, stored.callbacks = stored.callbacks, []
+            if not self._closed:
+                for object_id, part in parts_of(spec, content):
+                    stored = self._objects.get(object_id)
+                    if stored is not None:
+                        self._objects.fill(stored, part)
+                        callbacks += stored.callbacks
+                        stored.callbacks = []
             constructed = self._actors.get(spec.id)
             if constructed is not None and isinstance(content, Outcome):
                 constructed.failure = content.data if content.kind is Kind.FAILED else b""
             self._cancelled.discard(spec.id)
+            self._leave_lineage(spec, content)
             gone = self._calls.remove(spec)
             actors = self._remove_actors(gone)
             self._changed.notify_all()
         _bury(gone, actors)
         for callback, ref in callbacks:
             _call_back(callback, ref)
+        self._cancel_doomed()
+
+    def _leave_lineage(self, spec: TaskSpec, content: Content) -> None:
+        """A call has ended; its failure may end a scope. The caller holds self._lock."""
+        if (
+            isinstance(content, Outcome)
+            and content.kind is Kind.FAILED
+            and spec.parent in self.lineage.nodes
+            and not was_cancelled(content.data)
+            and self.lineage.failed(spec.parent, content.data)
+            and (stored := self._objects.get(spec.id)) is not None
+        ):
+            stored.was_read = True
+        self.lineage.ended(spec.id)
 
     # --- waiting ---
 

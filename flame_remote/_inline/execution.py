@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from flame_remote._execute.attempts import Attempts
 from flame_remote._execute.failure import add_needed_by, encode_error, encode_failure
 from flame_remote._execute.result import cannot_rebuild, pack_result
+from flame_remote._execute.several import Several, TakenApart
 from flame_remote._ids import ActorId, ObjectId
 from flame_remote._outcome import Kind, Outcome
 from flame_remote._spec import TargetKind, TaskSpec
@@ -16,8 +18,13 @@ from flame_remote._wire.packing import Packed, unpack
 from flame_remote.exceptions import ActorDiedError, FlameError, SerializationError
 
 from .actors import InlineActor
+from .limits import Limits
 from .nesting import is_stack_nearly_full
 from .objects import ObjectTable
+
+
+# What is kept of how a call ended; a list if its value was taken apart.
+Content = Packed | Outcome | list[Packed | Outcome]
 
 
 class CallExecutor:
@@ -27,9 +34,12 @@ class CallExecutor:
     a call that it is given holds all that it refers to.
     """
 
-    def __init__(self, objects: ObjectTable, actors: Mapping[ActorId, InlineActor]) -> None:
+    def __init__(
+        self, objects: ObjectTable, actors: Mapping[ActorId, InlineActor], limits: Limits
+    ) -> None:
         self._objects = objects
         self._actors = actors
+        self._limits = limits
         # By target. Two threads may load the same code at once; either's will do.
         self._code: dict[int, Any] = {}
 
@@ -51,6 +61,8 @@ class CallExecutor:
             return Outcome(Kind.FAILED, add_needed_by(actor.failure, target.name))
         if spec.actor and (actor is None or actor.how_it_died):
             return failed(died(target.name, actor))
+        if (late := self._limits.lateness(spec)) is not None:
+            return failed(late)
         if is_stack_nearly_full():
             error = RecursionError("tasks inside tasks, too deep to run them all in one thread")
             return self._raised(spec, error)
@@ -58,14 +70,18 @@ class CallExecutor:
             function = self._function_of(spec)
             values = [(place, self._load(object_id)) for place, object_id in spec.dependencies]
             args, kwargs = unpack_arguments(spec.payload, values)
+            function = _with_options(function, spec, self._limits.deadline_of(spec.id))
         except FlameError as error:  # a ref of an ended session among them
             return failed(error)
         except (Exception, SystemExit, GeneratorExit) as error:
             return failed(cannot_rebuild(f"the call of {target.name}()", "worker", error))
+        self._limits.began(spec)
         return function, args, kwargs
 
-    def conclude(self, spec: TaskSpec, succeeded: bool, value: Any) -> Packed | Outcome:
-        """Return what is to be kept of how a call ended."""
+    def conclude(
+        self, spec: TaskSpec, succeeded: bool, value: Any
+    ) -> Content:
+        """Return what is to be kept of how a call ended; a list if that is several objects."""
         if not succeeded:
             return self._raised(spec, value)
         if spec.target.kind is TargetKind.ACTOR:
@@ -78,6 +94,10 @@ class CallExecutor:
         try:
             owner = actor.instance if actor is not None else None
             function = self._code.get(spec.target.id) or getattr(owner, spec.target.method, None)
+            if isinstance(value, Several):
+                if value.error is not None:
+                    return failed(value.error)
+                return [pack_result(one, spec.target.name, function) for one in value.values]
             return pack_result(value, spec.target.name, function)
         except SerializationError as error:
             return failed(error)
@@ -98,6 +118,29 @@ class CallExecutor:
         stored = self._objects.get(object_id)
         assert stored is not None, "a call holds what it takes"
         return stored.load()
+
+
+def _with_options(
+    function: Callable[..., Any], spec: TaskSpec, deadline: float
+) -> Callable[..., Any]:
+    """Return what is called in place of a function, as the call's options ask."""
+    inner = function.__wrapped__ if isinstance(function, Attempts) else function
+    if spec.returns is not None:
+        inner = TakenApart(inner, len(spec.returns), spec.target.name)
+    return function.in_place(inner, deadline) if isinstance(function, Attempts) else inner
+
+
+def parts_of(
+    spec: TaskSpec, content: Content
+) -> Iterator[tuple[ObjectId, Packed | Outcome]]:
+    """Yield what each of a call's objects is to be filled with, its own the last."""
+    parts = spec.returns or ()
+    if isinstance(content, list):
+        yield from zip(parts, content, strict=True)
+        content = Outcome(Kind.ATOM, None)
+    else:
+        yield from ((part, content) for part in parts)
+    yield spec.id, content
 
 
 def failed(error: FlameError) -> Outcome:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from flame_remote import _ids
+from flame_remote._execute.failure import encode_error
 from flame_remote._ids import ObjectId
 from flame_remote._outcome import Kind, Outcome
 from flame_remote._refs import ObjectRef
 from flame_remote._wire.packing import Packed, unpack
+from flame_remote.exceptions import ObjectFreedError
 
 Callback = Callable[[ObjectRef[Any]], object]
 
@@ -19,7 +21,17 @@ _NOTHING_YET: Final = Outcome(Kind.PENDING, None)
 class StoredObject:
     """A value, or the error or the task that stands in its place."""
 
-    __slots__ = ("buffers", "callbacks", "count", "name", "outcome", "states", "was_read")
+    __slots__ = (
+        "buffers",
+        "callbacks",
+        "count",
+        "freed",
+        "may_be_freed",
+        "name",
+        "outcome",
+        "states",
+        "was_read",
+    )
 
     def __init__(self, name: str, states: tuple[str, str, str]) -> None:
         self.name = name  # for people
@@ -27,6 +39,8 @@ class StoredObject:
         self.count = 1
         self.outcome = _NOTHING_YET
         self.was_read = False  # an error that was not is reported
+        self.freed: Outcome | None = None  # what stands for its value from now on
+        self.may_be_freed = True  # not what stands for an actor
         self.buffers: tuple[bytes, ...] = ()
         self.callbacks: list[tuple[Callback, ObjectRef[Any]]] = []
 
@@ -63,6 +77,7 @@ class ObjectTable:
         """Begin what stands for an actor, with one handle of it."""
         states = "starting", "alive", "failed"
         self._objects[actor_id] = StoredObject(f"{name} {_ids.show(actor_id)}", states)
+        self._objects[actor_id].may_be_freed = False
 
     def add_value(self, object_id: ObjectId, packed: Packed) -> None:
         """Keep a value, with one ref to it."""
@@ -75,8 +90,14 @@ class ObjectTable:
         """Return an object that is still referred to."""
         return self._objects.get(object_id)
 
+    def __iter__(self) -> Iterator[tuple[ObjectId, StoredObject]]:
+        """Yield all objects with their ids."""
+        return iter(self._objects.items())
+
     def fill(self, stored: StoredObject, content: Packed | Outcome) -> None:
         """Give an object its value or error, and count the refs inside."""
+        if stored.freed is not None:
+            content, stored.was_read = stored.freed, True
         if isinstance(content, Outcome):
             stored.outcome = content
             return
@@ -91,6 +112,18 @@ class ObjectTable:
             stored = self._objects.get(object_id)
             if stored is not None:
                 stored.count += 1
+
+    def drop(self, object_id: ObjectId) -> dict[ObjectId, StoredObject]:
+        """Put an error in the place of a value, when it is there; return what is gone by that."""
+        stored = self._objects.get(object_id)
+        if stored is None or not stored.may_be_freed or stored.outcome.kind is Kind.FAILED:
+            return {}
+        stored.freed = Outcome(Kind.FAILED, encode_error(ObjectFreedError(object_id)))
+        if not stored.done:
+            return {}
+        inside = stored.outcome.refs
+        stored.outcome, stored.buffers, stored.was_read = stored.freed, (), True
+        return self.release(inside)
 
     def release(self, object_ids: Iterable[ObjectId]) -> dict[ObjectId, StoredObject]:
         """Count one ref less to each; return the objects that are gone by that."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from flame_remote.exceptions import StoreFullError
 
 from . import _linux
 from ._linux import HUGE_PAGE_BYTES, PAGE_BYTES
+from .free_blocks import ArenaSegment, Block, Shelf
 
 SEGMENT_SHIFT: Final = 20  # a segment's id is its owner's number << 20 | a number counted up
 # Each segment costs every process a descriptor: few and large. What is not in use costs address
@@ -77,10 +77,10 @@ class Arena:
         self._announce = announce
         self._retire = retire
         # The rest belongs to whoever holds the engine's lock.
-        self._segments: dict[int, _Segment] = {}
+        self._segments: dict[int, ArenaSegment] = {}
         self._segments_made = 0
-        self._warm = _Shelf()
-        self._cold = _Shelf()
+        self._warm = Shelf()
+        self._cold = Shelf()
         self._extents: set[Extent] = set()
         self._used_bytes = 0
         self._unspent_bytes = 0  # budget that we have and no memory yet
@@ -116,10 +116,14 @@ class Arena:
         self._withdraw(block)
         extent = Extent(block.segment.id, block.offset, size)
         if block.size > size:
-            self._add_free(_Block(block.segment, extent.end, block.size - size, warm=True))
+            self._add_free(Block(block.segment, extent.end, block.size - size, warm=True))
         self._extents.add(extent)
         self._used_bytes += size
         return extent
+
+    def has(self, segment: int) -> bool:
+        """Say whether a segment is this arena's, and still there."""
+        return segment in self._segments
 
     def view(self, extent: Extent) -> memoryview:
         """Return the extent's memory, writable. It must not be touched once the extent is freed."""
@@ -135,7 +139,7 @@ class Arena:
         self._extents.remove(extent)
         self._used_bytes -= extent.size
         segment = self._segments[extent.segment]
-        self._add_free(_Block(segment, extent.offset, extent.size, warm=True))
+        self._add_free(Block(segment, extent.offset, extent.size, warm=True))
 
     def trim(self, keep_bytes: int) -> int:
         """Give free memory above `keep_bytes` back to the system, the least recently used first.
@@ -160,13 +164,13 @@ class Arena:
         """
         for segment in list(self._segments.values()):
             self._drop(segment)
-        self._warm, self._cold = _Shelf(), _Shelf()
+        self._warm, self._cold = Shelf(), Shelf()
         self._extents.clear()
         self._used_bytes = self._unspent_bytes = 0
 
     # --- Cold to warm, and back ---
 
-    def _warm_up(self, size: int) -> _Block:
+    def _warm_up(self, size: int) -> Block:
         """Return a warm block of at least `size` bytes, made from cold memory."""
         growth = self._obtain_budget(size)
         cold = self._cold.find(growth) or self._cold.find(size) or self._add_segment(growth)
@@ -179,9 +183,9 @@ class Arena:
         self._unspent_bytes -= growth
         self._withdraw(cold)
         if cold.size > growth:
-            rest = _Block(cold.segment, cold.offset + growth, cold.size - growth, warm=False)
+            rest = Block(cold.segment, cold.offset + growth, cold.size - growth, warm=False)
             self._add_free(rest)
-        return self._add_free(_Block(cold.segment, cold.offset, growth, warm=True))
+        return self._add_free(Block(cold.segment, cold.offset, growth, warm=True))
 
     def _obtain_budget(self, size: int) -> int:
         """See that budget for `size` bytes or more is unspent; return how much to grow by."""
@@ -201,7 +205,7 @@ class Arena:
             self._unspent_bytes += missing
         return size
 
-    def _give_memory(self, block: _Block, size: int) -> None:
+    def _give_memory(self, block: Block, size: int) -> None:
         """Give the first `size` bytes of a cold block memory. Raises OSError if there is none."""
         fd = block.segment.fd
         start = _round_up(block.offset, HUGE_PAGE_BYTES)
@@ -223,39 +227,39 @@ class Arena:
                 return  # the fallback of memory_file, on a file system that cannot
             self._withdraw(block)
             if block.size > part:
-                self._add_free(_Block(block.segment, block.offset, block.size - part, warm=True))
-            self._add_free(_Block(block.segment, offset, part, warm=False))
+                self._add_free(Block(block.segment, block.offset, block.size - part, warm=True))
+            self._add_free(Block(block.segment, offset, part, warm=False))
             self._unspent_bytes += part
             size -= part
 
     # --- Free blocks ---
 
-    def _add_free(self, block: _Block) -> _Block:
+    def _add_free(self, block: Block) -> Block:
         """Join the block with free neighbours of its kind; return what it has become."""
         segment = block.segment
         shelf = self._warm if block.warm else self._cold
         before = segment.free_by_end.get(block.offset)
         if before is not None and before.warm == block.warm:
             self._withdraw(before)
-            block = _Block(segment, before.offset, before.size + block.size, block.warm)
+            block = Block(segment, before.offset, before.size + block.size, block.warm)
         after = segment.free_by_start.get(block.end)
         if after is not None and after.warm == block.warm:
             self._withdraw(after)
-            block = _Block(segment, block.offset, block.size + after.size, block.warm)
+            block = Block(segment, block.offset, block.size + after.size, block.warm)
         segment.free_by_start[block.offset] = segment.free_by_end[block.end] = block
         shelf.add(block)
         return block
 
-    def _withdraw(self, block: _Block) -> None:
+    def _withdraw(self, block: Block) -> None:
         (self._warm if block.warm else self._cold).remove(block)
         del block.segment.free_by_start[block.offset], block.segment.free_by_end[block.end]
 
     # --- Segments ---
 
-    def _add_segment(self, size: int) -> _Block:
+    def _add_segment(self, size: int) -> Block:
         """Return a new segment's only block, cold and of at least `size` bytes."""
         usual = min(FIRST_SEGMENT_BYTES << min(self._segments_made, 8), LARGEST_SEGMENT_BYTES)
-        segment = _Segment(
+        segment = ArenaSegment(
             self._owner << SEGMENT_SHIFT | self._segments_made,
             max(usual, _round_up(size, HUGE_PAGE_BYTES)),
         )
@@ -266,83 +270,13 @@ class Arena:
             os.close(segment.fd)
             raise
         self._segments[segment.id] = segment
-        return self._add_free(_Block(segment, 0, segment.size, warm=False))
+        return self._add_free(Block(segment, 0, segment.size, warm=False))
 
-    def _drop(self, segment: _Segment) -> None:
+    def _drop(self, segment: ArenaSegment) -> None:
         for block in list(segment.free_by_start.values()):
             self._withdraw(block)
         del self._segments[segment.id]
         os.close(segment.fd)  # the mapping ends with the last view of it
-
-
-class _Segment:
-    """One file in memory, mapped once, and its free blocks."""
-
-    __slots__ = ("fd", "free_by_end", "free_by_start", "id", "mapping", "size", "view")
-
-    def __init__(self, identifier: int, size: int) -> None:
-        self.id = identifier
-        self.size = size
-        self.fd = _linux.memory_file("flame-remote", size)
-        try:
-            self.mapping: mmap.mmap = _linux.map_file(self.fd, size, shared=True)
-        except BaseException:
-            os.close(self.fd)
-            raise
-        self.view = memoryview(self.mapping)
-        self.free_by_start: dict[int, _Block] = {}
-        self.free_by_end: dict[int, _Block] = {}
-
-    def is_cold(self) -> bool:
-        block = self.free_by_start.get(0)
-        return block is not None and not block.warm and block.size == self.size
-
-
-class _Block:
-    """A free range of a segment, all of it warm or all of it cold. Never changed once made."""
-
-    __slots__ = ("end", "offset", "segment", "size", "warm")
-
-    def __init__(self, segment: _Segment, offset: int, size: int, warm: bool) -> None:
-        self.segment = segment
-        self.offset = offset
-        self.size = size
-        self.end = offset + size
-        self.warm = warm
-
-
-class _Shelf:
-    """Free blocks of one kind, by size and age."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        # By size.bit_length(); each in the order in which blocks came, with the number of each.
-        self._bins: list[dict[_Block, int]] = [{} for _ in range(64)]
-        self._added = 0
-
-    def add(self, block: _Block) -> None:
-        self._added += 1
-        self._bins[block.size.bit_length()][block] = self._added
-        self.bytes += block.size
-
-    def remove(self, block: _Block) -> None:
-        del self._bins[block.size.bit_length()][block]
-        self.bytes -= block.size
-
-    def find(self, size: int) -> _Block | None:
-        """Return a block that is large enough: of the smallest such class of sizes the latest."""
-        smallest = size.bit_length()
-        for block in reversed(self._bins[smallest]):
-            if block.size >= size:
-                return block
-        for larger in self._bins[smallest + 1 :]:
-            if larger:
-                return next(reversed(larger))
-        return None
-
-    def oldest(self) -> _Block | None:
-        firsts = [next(iter(blocks.items())) for blocks in self._bins if blocks]
-        return min(firsts, key=lambda item: item[1])[0] if firsts else None
 
 
 def _round_up(size: int, unit: int) -> int:

@@ -249,7 +249,7 @@ class Core:
     def _end_task(self, command: commands.EndTask) -> None:
         stored = self.objects.by_id.get(command.task_id)
         if stored is not None and stored.spec is not None:
-            failure = self.endings.failure(command, stored.spec.target.name)
+            failure = self.endings.failure(command, stored.spec)
             self.objects.settle(command.task_id, _FAILED, failure, ())
 
     # --- wishes ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from flame_remote.exceptions import WorkerStartError
 
 from .exit_status import in_words, name_of
 from .limits import explain
+from .memory_ends import MemoryEnds
 from .messages import Interrupt, NotAMessage, Recall, Results, Stop
 from .output_pipe import OutputPipe
 from .progress import Progress
@@ -37,6 +38,7 @@ class Crew:
         self._session = session
         self._resources = resources
         self.progress = Progress()
+        self._memory = MemoryEnds()
         # Changing.
         self.workers: dict[WorkerId, WorkerHandle] = {}
         self.unstarted: deque[WorkerId] = deque()  # to be reported lost, once that can be done
@@ -204,6 +206,7 @@ class Crew:
                 case _:
                     worker.status = answer["status"]
                     worker.peak_bytes = answer.get("peak_bytes", 0)
+                    worker.memory_note = self._memory.note(answer["status"])
                     worker.why = worker.why or answer.get("why", "")
                     self._worker_lost(worker)
 

@@ -9,10 +9,13 @@ from flame_remote._execute.failure import add_needed_by, encode_error
 from flame_remote._ids import ActorId, WorkerId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling.commands import Ending, EndTask
+from flame_remote._spec import TaskSpec
 from flame_remote.exceptions import (
     ActorDiedError,
     FlameError,
     TaskCancelledError,
+    TaskDeadlineError,
+    TaskTimeoutError,
     WorkerCrashedError,
     WorkerStartError,
 )
@@ -57,10 +60,15 @@ class Endings:
         """Note that an actor is being ended by the user."""
         self._how_actors_died.setdefault(actor_id, ("it was ended by flame.kill()", ""))
 
-    def failure(self, command: EndTask, name: str) -> bytes:
-        """Return the error of a task of that name, as it travels."""
+    def failure(self, command: EndTask, spec: TaskSpec) -> bytes:
+        """Return the error of a task, as it travels."""
+        name = spec.target.name
         cause = self._objects.by_id.get(command.because)
         match command.ending:
+            case Ending.TIMED_OUT:
+                return encode_error(TaskTimeoutError(name, spec.target.limits.timeout or 0.0))
+            case Ending.DEADLINE:
+                return encode_error(_late(command, name))
             case Ending.CANCELLED:
                 return encode_error(TaskCancelledError(name))
             case Ending.CRASHED:
@@ -89,3 +97,10 @@ class Endings:
             max(1, command.attempts),
             worker.last_output(),
         )
+
+
+def _late(command: EndTask, name: str) -> TaskDeadlineError:
+    of = command.deadline_of
+    if of is None:
+        return TaskDeadlineError(name, 0.0, name)
+    return TaskDeadlineError(name, of.target.limits.deadline or 0.0, of.target.name)

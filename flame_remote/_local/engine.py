@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from time import perf_counter
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flame_remote import _ids
 from flame_remote._config import Config
@@ -19,7 +19,6 @@ from flame_remote._creation_sites import CreationSites, line_of_the_user
 from flame_remote._deadline import Deadline
 from flame_remote._execute.callbacks import call_back
 from flame_remote._execute.frames import without_own_frames
-from flame_remote._facts import CallFacts, Snapshot
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
@@ -41,10 +40,7 @@ from .arena import Arena, Extent
 from .core import Core
 from .ctrl_c import CtrlC
 from .dropping import drop_value
-from .explaining import Explainer
-from .failed_calls import FailedCalls
 from .limits import explain
-from .looking import View
 from .loop import Loop
 from .objects import StoredObject
 from .results import Results
@@ -53,6 +49,9 @@ from .spawning import SpawnerHandle
 from .turn import Turn
 from .values import ROOM_STEP_SECONDS, Storage
 from .waits import CallbackWatcher, Waiter
+
+if TYPE_CHECKING:
+    from flame_remote._facts import CallFacts, Snapshot
 
 # Calls that may be left for later, at most, and for how long; each turn and each message costs as
 # much as several calls.
@@ -68,6 +67,8 @@ _engines: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
 
 class LocalEngine(Engine):
     """Runs tasks in processes of this machine. Safe to call from any thread."""
+
+    compares = True
 
     def __init__(self, config: Config, spawner: SpawnerHandle) -> None:
         """Begin with a spawner that was started just now; it becomes the engine's."""
@@ -232,6 +233,22 @@ class LocalEngine(Engine):
             self._wait(stored, num_returns, deadline, stop_at_failure=False)
         return {ref._id for ref, entry in zip(refs, stored, strict=True) if entry.kind}
 
+    def find_same(self, packed: Packed, object_id: ObjectId) -> ObjectRef[Any] | None:
+        self.ref_events.append(-object_id)
+        ref: ObjectRef[Any] = ObjectRef(object_id, self)
+        with self._turn:
+            self._core.drain()
+            stored = self._objects.get(object_id)
+            if stored is None or stored.kind != Kind.STORED:
+                return None
+            if stored.refs != tuple(inner._id for inner in packed.refs):
+                return None
+            stored.pins += 1  # it stays where it is
+        try:
+            return ref if self._storage.holds(stored.data, packed) else None
+        finally:
+            self._core.unpinned.append(object_id)
+
     def free(self, refs: Sequence[ObjectRef[Any]]) -> None:
         self._check_usable()
         with self._turn:
@@ -282,18 +299,26 @@ class LocalEngine(Engine):
 
     def explain(self, ref: ObjectRef[Any]) -> str:
         self._find([ref])
+        from .explaining import Explainer  # needed by few programs
+
         return self._look(lambda: Explainer(self._core).explain(ref._id))
 
     def snapshot(self) -> Snapshot:
+        from .looking import View
+
         return self._look(lambda: View(self._core).snapshot())
 
     def call_facts(self) -> CallFacts:
+        from .looking import View
+
         return self._look(lambda: View(self._core).facts_of(current_scope.get()))
 
     def timeline(self) -> Timeline:
         return self._core.records.timeline or super().timeline()
 
     def save_failed_calls(self, folder: str | None) -> None:
+        from .failed_calls import FailedCalls
+
         with self._turn:
             saving = None if folder is None else FailedCalls(self, self._core, folder)
             self._core.objects.on_failure = saving

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -62,6 +63,11 @@ class Explainer:
             case Stage.WAITING:
                 missing = view.awaited_by(record)
                 return f"waits for {_its(missing)}: {self._awaited(missing, steps)}"
+            case Stage.RESTING:
+                due = self._scheduler.alarms.next_of(record)
+                seconds = 0.0 if due is None else max(0.0, due - time.monotonic())
+                failed = record.own_terms().failures[-1].partition("\n")[0]
+                return f"is to be tried again in {seconds:.1f} s, after a failed attempt: {failed}"
             case Stage.BLOCKED:
                 awaited = self._awaited(view.awaited_by(record), steps)
                 return f"is blocked in get on {where}: it waits for {awaited}"

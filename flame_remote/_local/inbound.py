@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flame_remote._ids import ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling import events
-from flame_remote._spec import Demand, Target, TargetKind, TaskSpec
+from flame_remote._spec import UNLIMITED, CallLimits, Demand, Target, TargetKind, TaskSpec
 from flame_remote.exceptions import SpillError, StoreFullError
 
 from .messages import (
@@ -139,6 +139,7 @@ class Inbound:
             message.max_concurrency,
             message.method,
             tuple(_HeldRef(object_id) for object_id in message.refs),  # type: ignore[misc]
+            limits=CallLimits(*message.limits) if message.limits else UNLIMITED,
             events=self._core.targets.events,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ class Stage(Enum):
     """How far a call is, as people want to know it."""
 
     WAITING = "waiting"
+    RESTING = "resting"
     QUEUED = "queued"
     STARTING = "starting"
     SENT = "sent"
@@ -54,6 +56,8 @@ class View:
         """Say how far a call is."""
         if record.state is TaskState.PENDING:
             return Stage.WAITING
+        if record.state is TaskState.RESTING:
+            return Stage.RESTING
         worker = self.workers.get(record.worker_id)
         if record.state is not TaskState.ASSIGNED or worker is None:
             return Stage.QUEUED
@@ -103,6 +107,8 @@ class View:
         record = self.tasks.get(task_id)
         if record is None:
             return CallFacts(deadline=deadline)
+        if record.terms is not None and record.terms.deadline < math.inf:
+            deadline = min(record.terms.deadline, deadline or math.inf)
         spec = record.spec
         actor = self.actors.get(spec.actor)
         owner = actor.creation.spec if actor is not None else None

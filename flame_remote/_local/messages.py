@@ -222,6 +222,7 @@ class ExportTarget(NamedTuple):
     max_concurrency: int
     method: str
     refs: tuple[int, ...]
+    limits: tuple[Any, ...] = ()
 
 
 class Put(NamedTuple):

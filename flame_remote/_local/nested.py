@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import astuple, replace
+from typing import TYPE_CHECKING, Any
 
 from flame_remote import _ids
 from flame_remote._deadline import Deadline
@@ -13,10 +13,9 @@ from flame_remote._execute.callbacks import call_back
 from flame_remote._execute.failure import rebuild_error
 from flame_remote._execute.frames import without_own_frames
 from flame_remote._execute.result import cannot_rebuild
-from flame_remote._facts import CallFacts, Snapshot
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._refs import ObjectRef, register_engine
-from flame_remote._spec import Target, TaskSpec
+from flame_remote._spec import UNLIMITED, Target, TaskSpec
 from flame_remote._wire.packing import Packed
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
@@ -57,6 +56,9 @@ from .scopes import TaskScope
 from .shelter import Struck
 from .values import ROOM_STEP_SECONDS, Opened, Storage
 from .worker import Worker, current_task
+
+if TYPE_CHECKING:
+    from flame_remote._facts import CallFacts, Snapshot
 
 Callback = Callable[[ObjectRef[Any]], object]
 
@@ -316,4 +318,5 @@ def _exported(target: Target) -> ExportTarget:
         target.max_concurrency,
         target.method,
         tuple(ref._id for ref in target.refs),
+        () if target.limits is UNLIMITED else astuple(target.limits),
     )

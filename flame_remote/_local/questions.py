@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from flame_remote._ids import ObjectId, TaskId, WorkerId
 
 from .dropping import drop_value
-from .explaining import Explainer
-from .looking import View
 from .workers import WorkerHandle
 
 if TYPE_CHECKING:
@@ -45,12 +43,18 @@ class Questions:
     # --- knowing --------------------------------------------------------------------------
 
     def _explain(self, _: WorkerHandle, object_id: ObjectId) -> str:
+        from .explaining import Explainer  # needed by few programs
+
         return Explainer(self._core).explain(object_id)
 
     def _snapshot(self, _: WorkerHandle) -> bytes:
+        from .looking import View
+
         return pickle.dumps(View(self._core).snapshot(), 5)
 
     def _facts(self, _: WorkerHandle, task_id: TaskId) -> bytes:
+        from .looking import View
+
         return pickle.dumps(View(self._core).facts_of(task_id), 5)
 
     # --- objects --------------------------------------------------------------------------

@@ -78,6 +78,18 @@ class Storage:
         (extent,) = taken
         return Kind.STORED, (extent.segment, extent.offset, extent.size, None)
 
+    def holds(self, location: Location, packed: Packed) -> bool:
+        """Say whether a stored value lies in this process's own memory and is made of those bytes.
+
+        It must be pinned. Reads it to the end if it is, without holding anybody up.
+        """
+        segment, offset, size, _ = location
+        with self.turn:
+            if self._arena is None or not self._arena.has(segment):
+                return False
+            view = self._arena.view(Extent(segment, offset, size))
+        return stored_value.matches(view, packed.data, [buffer.raw() for buffer in packed.buffers])
+
     def free(self, segment: int, offset: int, size: int) -> None:
         """Take back what `store` has given out, for the next `store`. Never blocks."""
         self._freed.append(Extent(segment, offset, size))

@@ -59,6 +59,7 @@ class WorkerHandle:
         self.reserved_bytes = 0
         self.status: int | None = None  # as os.waitpid gives it, once it has ended
         self.peak_bytes = 0
+        self.memory_note = ""  # how that compares with what it was allowed
         self.why = ""  # it was ended by us, or could not be started
 
     def _make_socket(self, undo: ExitStack) -> socket.socket:
@@ -104,7 +105,7 @@ class WorkerHandle:
         if not os.WIFSIGNALED(self.status):
             return f"{how} and without a result"
         if os.WTERMSIG(self.status) == signal.SIGKILL and self.peak_bytes:  # for want of memory?
-            how += f", having used {self.peak_bytes >> 20} MiB at most"
+            how += f", having used {self.peak_bytes >> 20} MiB at most{self.memory_note}"
         return how
 
     def last_output(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Final
 
 from flame_remote._ids import ActorId, TaskId, WorkerId, origin_of
@@ -50,6 +51,7 @@ class Actors:
         if queue is None:
             queue = actor.queues[caller] = deque()
         queue.append(record)
+        actor.is_timed = actor.is_timed or record.spec.target.limits.timeout is not None
         return True
 
     def _caller_of(self, spec: TaskSpec) -> int:
@@ -139,6 +141,16 @@ class Actors:
             elif len(batch) > sent_before:
                 actor.queues[caller] = actor.queues.pop(caller)  # next time others come first
         return actor.worker_id, batch
+
+    def note_began(self, actor_id: ActorId, now: float) -> None:
+        """Note since when the calls run that an actor is running, where somebody wants to know."""
+        actor = self.table.get(actor_id)
+        if actor is None or not actor.is_timed:
+            return
+        concurrency = actor.creation.spec.target.max_concurrency
+        for record in islice(actor.in_flight.values(), concurrency):
+            if record.terms is not None and record.terms.began is None:
+                record.terms.began = now
 
     def call_left(self, record: TaskRecord) -> None:
         """A call has ended; if it was queued, `take_calls` will find that out."""

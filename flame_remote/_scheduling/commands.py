@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from flame_remote._ids import ActorId, TaskId, WorkerId
+from flame_remote._spec import TaskSpec
 
 from .records import TaskRecord
+from .states import STOPPED as STOPPED
+from .states import Ending as Ending
 
 
 @dataclass(slots=True)
@@ -61,16 +63,6 @@ class InterruptTask:
     task_id: TaskId
 
 
-class Ending(Enum):
-    """Why a task ends without a result of its own."""
-
-    CANCELLED = "cancelled"
-    CRASHED = "crashed"  # its worker was lost, no retry is left
-    ARGUMENT_FAILED = "argument failed"  # `because` is the task that failed
-    ACTOR_DIED = "actor died"  # `because` is the actor
-    UNSTARTABLE = "unstartable"  # no worker process can be started
-
-
 @dataclass(slots=True)
 class EndTask:
     """A task has ended without a result; what a worker may have reported for it does not count.
@@ -83,6 +75,7 @@ class EndTask:
     because: TaskId = 0
     worker_id: WorkerId = 0
     attempts: int = 0
+    deadline_of: TaskSpec | None = None  # the call whose deadline it was
 
 
 @dataclass(slots=True)

@@ -76,6 +76,7 @@ class Fleet:
             worker.quiet_since = self._clock.now
             if not worker.heard:
                 worker.heard = True
+                worker.heard_at = self._clock.now
                 self._failed_starts = 0
                 self._no_starts_until = 0.0
         return worker

@@ -11,7 +11,16 @@ from flame_remote._ids import TaskId
 class Node:
     """A task, or a scope. Tasks that nobody's task made, and that make none, have none."""
 
-    __slots__ = ("cancelled", "children", "deadline", "failure", "id", "is_scope", "parent", "stops")
+    __slots__ = (
+        "cancelled",
+        "children",
+        "deadline",
+        "failure",
+        "id",
+        "is_scope",
+        "parent",
+        "stops",
+    )
 
     def __init__(self, identifier: TaskId, parent: Node | None) -> None:
         self.id = identifier

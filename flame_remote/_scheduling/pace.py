@@ -17,6 +17,11 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds: dict[int, float] = {}
+        self._single: set[int] = set()
+
+    def keep_single(self, target_id: int) -> None:
+        """Have calls of a target sent one by one, however short they are."""
+        self._single.add(target_id)
 
     def learn(self, measured: Mapping[int, tuple[int, float]]) -> None:
         """Take in `target -> (calls, seconds in all)`."""
@@ -30,6 +35,6 @@ class Pace:
     def window(self, target_id: int) -> int:
         """Return how many calls of the target one worker may hold; 1 when it is slow or unknown."""
         seconds = self._seconds.get(target_id)
-        if seconds is None:
+        if seconds is None or target_id in self._single:
             return 1
         return max(1, min(MAX_WINDOW, int(BUDGET_SECONDS / (seconds + 1e-6))))

@@ -32,14 +32,17 @@ class Placement:
         pool: ResourcePool,
         pace: Pace,
         clock: Clock,
+        sent: Callable[[TaskRecord], None],
         decide: Callable[[Command], None],
     ) -> None:
+        """`sent` is told of each task with terms that is sent to a worker."""
         self.leases = Leases(pool)
         self._queues = queues
         self._fleet = fleet
         self._pool = pool
         self._pace = pace
         self._clock = clock
+        self._sent = sent
         self._decide = decide
 
     # --- workers that have nothing to do --------------------------------------------------
@@ -81,13 +84,13 @@ class Placement:
         kind = queues.only_kind()
         if kind is None:
             return  # what waits elsewhere would starve behind an endless lease
-        depth, demand = kind
+        priority, depth, demand = kind
         for worker in self._fleet.functions.values():
             if not worker.assigned or worker.blocked or worker.doomed or worker.recalled:
                 continue
             last = next(reversed(worker.assigned.values()))
             target = last.spec.target
-            if last.depth != depth or target.demand != demand or last.lease is None:
+            if last.priority != priority or last.depth != depth or target.demand != demand or last.lease is None:
                 continue
             window = self._pace.window(target.id)
             room = window - len(worker.assigned)
@@ -125,6 +128,8 @@ class Placement:
             record.worker_id = worker.id
             record.lease = lease
             assigned[record.spec.id] = record
+            if record.terms is not None:
+                self._sent(record)
         if worker.actor_id:
             if worker.blocked:
                 self.leases.settle(worker)  # another call goes on while some are blocked

@@ -11,27 +11,32 @@ from .records import TaskRecord
 from .states import TASK_TRANSITIONS, TaskState, TaskStep, advance
 
 
+# Priority, depth and demand: what tasks have in common that wait in one queue.
+Kind = tuple[int, int, Demand]
+
+
 class _Queue:
-    """READY tasks of one depth and demand, and some that are READY no more."""
+    """READY tasks of one priority, depth and demand, and some that are READY no more."""
 
-    __slots__ = ("demand", "depth", "live", "records")
+    __slots__ = ("demand", "depth", "live", "priority", "records")
 
-    def __init__(self, depth: int, demand: Demand) -> None:
+    def __init__(self, priority: int, depth: int, demand: Demand) -> None:
+        self.priority = priority
         self.depth = depth
         self.demand = demand
         self.records: deque[TaskRecord] = deque()
         self.live = 0  # how many tasks are READY
 
-    def rank(self) -> tuple[int, int]:
-        """Return what orders queues: the deepest first, then the one with the oldest task."""
+    def rank(self) -> tuple[int, int, int]:
+        """Return what orders queues: by priority, the deepest first, then the oldest task."""
         records = self.records
         while records[0].state is not TaskState.READY:
             records.popleft()
-        return -self.depth, records[0].spec.id
+        return -self.priority, -self.depth, records[0].spec.id
 
 
 class ReadyQueues:
-    """First in, first out, for each depth and demand; deeper tasks first.
+    """First in, first out, for each priority, depth and demand; higher and deeper ones first.
 
     Deeper first, because a task's children must end before it can: breadth first would start
     parents until nothing is left to run children. A record that leaves by `take` or `discard`
@@ -41,8 +46,8 @@ class ReadyQueues:
     """
 
     def __init__(self) -> None:
-        self._queues: dict[tuple[int, Demand], _Queue] = {}  # those with a READY task
-        self._recent = _Queue(-1, Demand())  # hashing a demand is slow: benchmark "scheduler"
+        self._queues: dict[Kind, _Queue] = {}  # those with a READY task
+        self._recent = _Queue(0, -1, Demand())  # hashing a demand is slow: benchmark "scheduler"
         self._live = 0
 
     def __len__(self) -> int:
@@ -73,7 +78,7 @@ class ReadyQueues:
         self._count_out(self._queue_for(record), 1)
 
     def pop_best(self, fits: Callable[[Demand], bool]) -> TaskRecord | None:
-        """Take out the deepest, then oldest, task whose demand fits, to be sent."""
+        """Take out the most urgent, then deepest, then oldest, task that fits, to be sent."""
         best: _Queue | None = None
         for queue in self._queues.values():
             if fits(queue.demand) and (best is None or queue.rank() < best.rank()):
@@ -83,11 +88,11 @@ class ReadyQueues:
     def pop_like(self, record: TaskRecord, count: int) -> list[TaskRecord]:
         """Take out up to `count` more tasks of the same depth, demand and target, to be sent."""
         target = record.spec.target
-        queue = self._queues.get((record.depth, target.demand))
+        queue = self._queues.get((record.priority, record.depth, target.demand))
         return self._pop(queue, count, target.id) if queue is not None else []
 
-    def only_kind(self) -> tuple[int, Demand] | None:
-        """Return the depth and demand that all READY tasks share; None if they do not."""
+    def only_kind(self) -> Kind | None:
+        """Return the priority, depth and demand that all READY tasks share; None if they do not."""
         return next(iter(self._queues)) if len(self._queues) == 1 else None
 
     def demands(self) -> Iterator[Demand]:
@@ -104,9 +109,14 @@ class ReadyQueues:
     def _queue_for(self, record: TaskRecord) -> _Queue:
         queue = self._recent
         demand = record.spec.target.demand
-        if queue.demand is demand and queue.depth == record.depth and queue.live:
+        if (
+            queue.demand is demand
+            and queue.depth == record.depth
+            and queue.priority == record.priority
+            and queue.live
+        ):
             return queue
-        key = (record.depth, demand)
+        key = (record.priority, record.depth, demand)
         known = self._queues.get(key)
         if known is None:
             known = self._queues[key] = _Queue(*key)
@@ -133,4 +143,5 @@ class ReadyQueues:
         self._live -= count
         queue.live -= count
         if not queue.live:
-            del self._queues[queue.depth, queue.demand]
+            del self._queues[queue.priority, queue.depth, queue.demand]
+            queue.records.clear()  # those skipped may be the last to know code with refs in it

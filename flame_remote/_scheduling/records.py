@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -9,7 +10,30 @@ from flame_remote._ids import ActorId, ObjectId, TaskId, WorkerId
 from flame_remote._spec import TaskSpec
 
 from .resources import Lease
-from .states import ActorState, TaskState
+from .states import ActorState, Ending, TaskState
+
+
+class Terms:
+    """What a task has beside the ordinary: few have any of this."""
+
+    __slots__ = (
+        "began",
+        "deadline",
+        "deadline_of",
+        "ending",
+        "failures",
+        "sendings",
+        "sent_at",
+    )
+
+    def __init__(self) -> None:
+        self.deadline = math.inf  # on the clock of the scheduler
+        self.deadline_of: TaskSpec | None = None  # whose it is: its own, or of a task around it
+        self.ending = Ending.CANCELLED  # as what it ends if it is stopped
+        self.failures: list[str] = []  # what is to be said of attempts that have failed
+        self.sendings = 0  # to a worker, if the time that it runs is limited
+        self.sent_at = 0.0
+        self.began: float | None = None  # of a call on an actor: since when it has been running
 
 
 class TaskRecord:
@@ -23,9 +47,11 @@ class TaskRecord:
         "depth",
         "lease",
         "missing",
+        "priority",
         "spec",
         "started",
         "state",
+        "terms",
         "worker_id",
     )
 
@@ -41,6 +67,24 @@ class TaskRecord:
         self.lease: Lease | None = None  # what it runs under on its worker
         self.started = False  # it has waited for objects there, so it had started
         self.dependents: list[TaskRecord] | None = None
+        self.priority = 0  # higher ones run first
+        self.terms: Terms | None = None
+
+    def own_terms(self) -> Terms:
+        """Return its terms, to be changed."""
+        if self.terms is None:
+            self.terms = Terms()
+        return self.terms
+
+    @property
+    def ending(self) -> Ending:
+        """As what it ends if it is stopped."""
+        return Ending.CANCELLED if self.terms is None else self.terms.ending
+
+    @property
+    def starts(self) -> int:
+        """How often it was started, this time included."""
+        return 1 + self.attempts + (0 if self.terms is None else len(self.terms.failures))
 
 
 class BlockedRequest:
@@ -73,6 +117,7 @@ class WorkerRecord:
         "concurrency",
         "doomed",
         "heard",
+        "heard_at",
         "id",
         "is_extra",
         "leases",
@@ -88,6 +133,7 @@ class WorkerRecord:
         self.leases: list[Lease] = []  # one for each group of tasks on the stack; none when idle
         self.blocked: list[BlockedRequest] = []  # innermost last
         self.heard = False  # it has reported at least once
+        self.heard_at = 0.0
         self.doomed = False  # it was told to end
         self.is_extra = False  # started beside as many as there may be
         self.quiet_since = 0.0  # when it reported last, or got something to do
@@ -111,7 +157,16 @@ class WorkerRecord:
 class ActorRecord:
     """One instance, in a process of its own."""
 
-    __slots__ = ("creation", "id", "in_flight", "queues", "released", "state", "worker_id")
+    __slots__ = (
+        "creation",
+        "id",
+        "in_flight",
+        "is_timed",
+        "queues",
+        "released",
+        "state",
+        "worker_id",
+    )
 
     def __init__(self, creation: TaskRecord) -> None:
         self.id: ActorId = creation.spec.id
@@ -119,6 +174,7 @@ class ActorRecord:
         self.state = ActorState.WAITING
         self.worker_id: WorkerId = 0
         self.released = False  # no handle is left
+        self.is_timed = False  # the time that some of its calls may run is limited
         # Calls that were not sent yet, in order for each caller. One that ended meanwhile stays
         # until it comes up; an empty queue goes.
         self.queues: dict[int, deque[TaskRecord]] = {}

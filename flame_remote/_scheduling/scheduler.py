@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from flame_remote._ids import ActorId, TaskId, WorkerId
 
+from .alarms import Alarms
 from .clock import Clock
 from .commands import Command, Ending, InterruptTask, RecallTasks, ReportDeadlock
 from .events import (
@@ -32,6 +33,7 @@ from .records import BlockedRequest, WorkerRecord
 from .resources import ResourcePool
 from .states import TaskState
 from .tasks import Tasks
+from .timing import Timing
 from .waiting import WaitGraph, runs_anywhere
 
 
@@ -48,25 +50,32 @@ class Scheduler:
         decide = self._commands.append
         cpus = max(1, math.ceil(resources.get("CPU", 1.0)))
         self._clock = Clock()
-        self._pool = ResourcePool(resources)
         self._pace = Pace()
-        self._fleet = Fleet(cpus, self._clock, decide)
-        self._tasks = Tasks(self._fleet, decide)
+        self.pool = ResourcePool(resources)
+        self.fleet = Fleet(cpus, self._clock, decide)
+        alarms = self.alarms = Alarms(self._clock)
+        self._tasks = Tasks(self.fleet, self._clock, alarms, decide)
+        self._timing = Timing(self._tasks, self.fleet, alarms, self._pace, self._clock, decide)
         self._placement = Placement(
-            self._tasks.ready, self._fleet, self._pool, self._pace, self._clock, decide
+            self._tasks.ready,
+            self.fleet,
+            self.pool,
+            self._pace,
+            self._clock,
+            self._timing.sent,
+            decide,
         )
         # Tables, for reading.
         self.tasks = self._tasks.table
-        self.workers = self._fleet.workers
+        self.workers = self.fleet.workers
         self.actors = self._tasks.actors
-        self.pool = self._pool
-        self.fleet = self._fleet
-        self._graph = WaitGraph(self.tasks, self.workers, self.actors.table)
+        self.maker_of = self._tasks.maker_of
+        self._graph = WaitGraph(self.tasks, self._tasks.makers, self.workers, self.actors.table)
         self._helping = Helping(
             self.tasks,
             self._tasks.ready,
-            self._fleet,
-            self._pool,
+            self.fleet,
+            self.pool,
             self._pace,
             self._graph,
             self._placement,
@@ -107,7 +116,7 @@ class Scheduler:
             case ActorKilled():
                 self._actor_killed(event.actor_id)
             case WorkerHeard():
-                self._fleet.hear(event.worker_id)
+                self.fleet.hear(event.worker_id)
             case WorkerLost():
                 self._worker_lost(event)
             case Tick():
@@ -119,7 +128,7 @@ class Scheduler:
 
     def _hand_out(self) -> None:
         """Hand out ready tasks until there are none, or nobody can take one."""
-        ready, fleet = self._tasks.ready, self._fleet
+        ready, fleet = self._tasks.ready, self.fleet
         if self.actors.stirred:
             self._send_calls()
         if fleet.blocked and len(ready):
@@ -140,16 +149,18 @@ class Scheduler:
     # --- tasks --------------------------------------------------------------------------
 
     def _tasks_ended(self, event: TasksEnded) -> None:
-        worker = self._fleet.hear(event.worker_id)
+        worker = self.fleet.hear(event.worker_id)
         self._pace.learn(event.seconds)
         if worker is None:
             return
         worker.recalled = False
         self._tasks.finish(worker.assigned, event.endings)
+        if event.again:
+            self._tasks.try_again(worker.assigned, event.again)
         self._tasks_left(worker)
 
     def _tasks_returned(self, worker_id: WorkerId, task_ids: Sequence[TaskId]) -> None:
-        worker = self._fleet.hear(worker_id)
+        worker = self.fleet.hear(worker_id)
         if worker is None:
             return
         # Last first, each to the front: they end up in the order in which they came.
@@ -167,7 +178,7 @@ class Scheduler:
         if not (worker.assigned or worker.actor_id):
             self._placement.leases.end(worker)
             if not worker.doomed:
-                self._fleet.rest(worker)
+                self.fleet.rest(worker)
 
     def _cancel(self, event: CancelRequested) -> None:
         record = self.tasks.get(event.task_id)
@@ -181,7 +192,7 @@ class Scheduler:
         if worker.doomed:
             return  # what it has ends when it is lost
         if event.force and event.running and not record.spec.actor:
-            self._fleet.kill(worker)
+            self.fleet.kill(worker)
         else:
             self._commands.append(InterruptTask(worker.id, event.task_id))
 
@@ -195,7 +206,11 @@ class Scheduler:
             return  # lost, or ended with its actor
         record.started = True
         worker.recalled = False
-        request = BlockedRequest(event.request_id, event.task_id, event.object_ids, event.patient)
+        makers = self._tasks.makers
+        awaited = event.object_ids
+        if makers:
+            awaited = [makers[i].spec.id if i in makers else i for i in awaited]
+        request = BlockedRequest(event.request_id, event.task_id, awaited, event.patient)
         # A task waits for one request at a time; one before was interrupted.
         worker.blocked = [b for b in worker.blocked if b.task_id != event.task_id] + [request]
         self._waits_changed(worker)
@@ -209,7 +224,7 @@ class Scheduler:
             self._waits_changed(worker)
 
     def _waits_changed(self, worker: WorkerRecord) -> None:
-        self._fleet.note_waits(worker)
+        self.fleet.note_waits(worker)
         self._placement.leases.settle(worker)
 
     # --- actors -------------------------------------------------------------------------
@@ -220,14 +235,14 @@ class Scheduler:
             return
         worker = self.workers.get(actor.worker_id)
         if worker is not None:
-            self._fleet.kill(worker)
+            self.fleet.kill(worker)
         self._tasks.give_up_actor(actor_id)
 
     def _start_actors(self) -> None:
         """Start the actors whose resources are there."""
-        if self._fleet.pauses:
+        if self.fleet.pauses:
             return
-        while (record := self._tasks.creations.pop_best(self._pool.fits)) is not None:
+        while (record := self._tasks.creations.pop_best(self.pool.fits)) is not None:
             worker = self._placement.place_actor(record)
             self.actors.starting(record.spec.id, worker.id)
 
@@ -238,13 +253,14 @@ class Scheduler:
             if batch:
                 worker = self.workers[worker_id]
                 self._placement.send(worker, batch, worker.leases[0])
+            self.actors.note_began(actor_id, self._clock.now)
             if self.actors.may_leave(actor_id):
                 self._tasks.end_actor(actor_id)
 
     # --- workers ------------------------------------------------------------------------
 
     def _worker_lost(self, event: WorkerLost) -> None:
-        worker = self._fleet.lose(event.worker_id)
+        worker = self.fleet.lose(event.worker_id)
         if worker is None:
             return
         self._placement.leases.end(worker)
@@ -256,9 +272,9 @@ class Scheduler:
         if actor_id in self.actors.table and actor_id not in self.tasks:
             self._tasks.end_actor(actor_id)
         was_running = worker.heard or worker.doomed or event.last_started
-        if not was_running and self._fleet.start_failed():
+        if not was_running and self.fleet.start_failed():
             self._tasks.end_all(self._tasks.creations, Ending.UNSTARTABLE)
-            if not self._fleet.functions:
+            if not self.fleet.functions:
                 self._tasks.end_all(self._tasks.ready, Ending.UNSTARTABLE)
 
     def _recover_tasks(self, worker: WorkerRecord, last_started: TaskId) -> None:
@@ -276,10 +292,12 @@ class Scheduler:
             self._tasks.come_back(record)
 
     def _tick(self) -> None:
-        """Have work back from workers that hold some unstarted and have long said nothing."""
+        """Do what time asks for: end and resume tasks; have unstarted ones back from workers that
+        hold some and have long said nothing."""
         clock = self._clock
         clock.next_tick = None
-        for worker in self._fleet.functions.values():
+        self._timing.look()
+        for worker in self.fleet.functions.values():
             if not worker.has_unstarted or worker.recalled or worker.doomed:
                 continue
             if worker.heard and clock.now - worker.quiet_since >= STALL_SECONDS:
@@ -287,7 +305,7 @@ class Scheduler:
                 self._commands.append(RecallTasks(worker.id))
             else:
                 clock.wake_at(clock.now + STALL_SECONDS)
-        self._fleet.remind()
+        self.fleet.remind()
 
 
 def _assert_never(event: NoReturn) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Final, TypeVar
 
 
@@ -16,6 +16,7 @@ class TaskState(IntEnum):
     SUCCEEDED = 3
     FAILED = 4
     CANCELLED = 5
+    RESTING = 6  # an attempt has failed, another one is to come after a pause
 
 
 class TaskStep(IntEnum):
@@ -27,6 +28,8 @@ class TaskStep(IntEnum):
     RETURNED = 3
     RAISED = 4  # or cannot run: an argument failed, its worker was lost for good
     CANCELLED = 5
+    RAISED_ONCE = 6  # and may be tried again
+    RESTED = 7
 
 
 TASK_TRANSITIONS: Final[Mapping[tuple[TaskState, TaskStep], TaskState]] = {
@@ -40,7 +43,29 @@ TASK_TRANSITIONS: Final[Mapping[tuple[TaskState, TaskStep], TaskState]] = {
     (TaskState.PENDING, TaskStep.CANCELLED): TaskState.CANCELLED,
     (TaskState.READY, TaskStep.RAISED): TaskState.FAILED,
     (TaskState.READY, TaskStep.CANCELLED): TaskState.CANCELLED,
+    (TaskState.ASSIGNED, TaskStep.RAISED_ONCE): TaskState.RESTING,
+    (TaskState.RESTING, TaskStep.RESTED): TaskState.READY,
+    (TaskState.RESTING, TaskStep.RAISED): TaskState.FAILED,
+    (TaskState.RESTING, TaskStep.CANCELLED): TaskState.CANCELLED,
 }
+
+ENDED: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED})
+
+
+class Ending(Enum):
+    """Why a task ends without a result of its own."""
+
+    CANCELLED = "cancelled"
+    CRASHED = "crashed"  # its worker was lost, no retry is left
+    ARGUMENT_FAILED = "argument failed"  # `because` is the task that failed
+    ACTOR_DIED = "actor died"  # `because` is the actor
+    UNSTARTABLE = "unstartable"  # no worker process can be started
+    TIMED_OUT = "timed out"  # it has run for longer than it may
+    DEADLINE = "deadline"  # its own, or that of a call around it
+
+
+# A task that ends like this may have reported something all the same.
+STOPPED: Final = frozenset({Ending.CANCELLED, Ending.TIMED_OUT, Ending.DEADLINE})
 
 
 class ActorState(IntEnum):

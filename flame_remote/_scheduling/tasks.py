@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
-from flame_remote._ids import ActorId, TaskId
-from flame_remote._spec import TargetKind
+from flame_remote._ids import ActorId, ObjectId, TaskId
+from flame_remote._spec import UNLIMITED, TargetKind
 
 from .actors import Actors
-from .commands import Command, Ending, EndTask
+from .alarms import Alarms, What
+from .clock import Clock
+from .commands import STOPPED, Command, Ending, EndTask
 from .fleet import Fleet
 from .queues import ReadyQueues
 from .records import TaskRecord
@@ -23,27 +26,39 @@ class Tasks:
     the actor's calls.
     """
 
-    def __init__(self, fleet: Fleet, decide: Callable[[Command], None]) -> None:
+    def __init__(
+        self, fleet: Fleet, clock: Clock, alarms: Alarms, decide: Callable[[Command], None]
+    ) -> None:
         self.table: dict[TaskId, TaskRecord] = {}
+        # Who makes an object that is one of several; all others are made by the task of their id.
+        self.makers: dict[ObjectId, TaskRecord] = {}
         self.ready = ReadyQueues()  # calls of functions
         self.creations = ReadyQueues()  # constructors of actors
         self.actors = Actors(self.table)
         self._fleet = fleet
+        self._clock = clock
+        self._alarms = alarms
         self._decide = decide
 
     # --- they come ------------------------------------------------------------------------
 
     def add(self, records: Sequence[TaskRecord]) -> None:
         """Take in calls, in the order in which they were made."""
-        table = self.table
+        table, makers = self.table, self.makers
         orphans: list[TaskRecord] = []
         for record in records:
             spec = record.spec
             table[spec.id] = record
+            if spec.returns:
+                makers.update(dict.fromkeys(spec.returns, record))
             if spec.parent and (parent := table.get(spec.parent)) is not None:
                 record.depth = parent.depth + 1
+                if parent.priority or parent.terms is not None:
+                    _inherit(record, parent)
+            if record.terms is not None or spec.target.limits is not UNLIMITED:
+                self._limit(record)
             for _, object_id in spec.dependencies:
-                producer = table.get(object_id)
+                producer = table.get(object_id) or makers.get(object_id)
                 if producer is not None:
                     record.missing += 1
                     if producer.dependents is None:
@@ -58,6 +73,21 @@ class Tasks:
         # Only now: a later one may depend on it, and must know it to end with it.
         for record in orphans:
             self.end(record, Ending.ACTOR_DIED, because=record.spec.actor)
+
+    def _limit(self, record: TaskRecord) -> None:
+        """Apply what a target says of all its calls, beside what a call has inherited."""
+        limits = record.spec.target.limits
+        if limits.priority is not None:
+            record.priority = limits.priority
+        if limits.timeout is not None:
+            record.own_terms()
+        if limits.deadline is not None:
+            terms = record.own_terms()
+            deadline = self._clock.now + limits.deadline
+            if deadline < terms.deadline:
+                terms.deadline, terms.deadline_of = deadline, record.spec
+        if record.terms is not None and record.terms.deadline < math.inf:
+            self._alarms.set(record.terms.deadline, What.DEADLINE, record)
 
     def _make_ready(self, record: TaskRecord) -> None:
         record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.ARGUMENTS_ARRIVED)
@@ -74,13 +104,46 @@ class Tasks:
     def come_back(self, record: TaskRecord) -> None:
         """A task was not started, or its worker was lost and a retry is left: it waits again."""
         if record.cancelling:
-            self.end(record, Ending.CANCELLED)
+            self.end(record, record.ending)
             return
         record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.CAME_BACK)
+        self._leave_worker(record)
+        self._queue_of(record).push_front(record)
+
+    @staticmethod
+    def _leave_worker(record: TaskRecord) -> None:
         record.worker_id = 0
         record.lease = None
         record.started = False
-        self._queue_of(record).push_front(record)
+
+    # --- they are tried again -------------------------------------------------------------
+
+    def try_again(
+        self, assigned: dict[TaskId, TaskRecord], failed: Sequence[tuple[TaskId, float, str]]
+    ) -> None:
+        """Let tasks rest of which an attempt has failed, and take them out of `assigned`.
+
+        `failed` says for how many seconds each is to rest, and what is to be said of the attempt.
+        """
+        for task_id, seconds, failure in failed:
+            record = assigned.pop(task_id, None)
+            if record is None or record.state is not TaskState.ASSIGNED:
+                continue  # was given back meanwhile
+            record.own_terms().failures.append(failure)
+            if record.cancelling:
+                self.end(record, record.ending)
+                continue
+            record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.RAISED_ONCE)
+            self._leave_worker(record)
+            if seconds > 0:
+                self._alarms.set(self._clock.now + seconds, What.REST, record)
+            else:
+                self.resume(record)
+
+    def resume(self, record: TaskRecord) -> None:
+        """A task has rested: it waits for a worker again, behind those that wait already."""
+        record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.RESTED)
+        self._queue_of(record).push(record)
 
     # --- they end -------------------------------------------------------------------------
 
@@ -97,15 +160,24 @@ class Tasks:
             if record is None or record.state is not TaskState.ASSIGNED:
                 continue  # was given back, or ended meanwhile with its actor
             if record.cancelling:
-                self.end(record, Ending.CANCELLED)
+                self.end(record, record.ending)
                 continue
             step = TaskStep.RETURNED if succeeded else TaskStep.RAISED
             record.state = advance(TASK_TRANSITIONS, record.state, step)
-            del table[task_id]
+            self._forget(record)
             if record.spec.target.kind is not TargetKind.FUNCTION:
                 self._actor_task_finished(record, succeeded)
             if record.dependents is not None:
                 self._settle_dependents(record, succeeded)
+
+    def _forget(self, record: TaskRecord) -> None:
+        del self.table[record.spec.id]
+        for object_id in record.spec.returns or ():
+            del self.makers[object_id]
+
+    def maker_of(self, object_id: ObjectId) -> TaskRecord | None:
+        """Return the unfinished task that makes an object, if there is one."""
+        return self.table.get(object_id) or self.makers.get(object_id)
 
     def _actor_task_finished(self, record: TaskRecord, succeeded: bool) -> None:
         if record.spec.actor:
@@ -136,13 +208,18 @@ class Tasks:
             if spec.id not in self.table:
                 continue  # it took part in two ways
             if record.cancelling:
-                ending, because = Ending.CANCELLED, 0
+                ending = record.ending
+            if ending in STOPPED:
+                because = 0
             if record.state is TaskState.READY and not spec.actor:
                 self._queue_of(record).discard(record)
             step = TaskStep.CANCELLED if ending is Ending.CANCELLED else TaskStep.RAISED
             record.state = advance(TASK_TRANSITIONS, record.state, step)
-            del self.table[spec.id]
-            self._decide(EndTask(spec.id, ending, because, record.worker_id, record.attempts))
+            self._forget(record)
+            command = EndTask(spec.id, ending, because, record.worker_id, record.attempts)
+            if ending is Ending.DEADLINE and record.terms is not None:
+                command.deadline_of = record.terms.deadline_of
+            self._decide(command)
             if spec.actor:
                 self.actors.call_left(record)
             elif spec.target.kind is TargetKind.ACTOR:
@@ -185,3 +262,11 @@ class Tasks:
         if worker is not None:
             self._fleet.stop(worker)
         return self.actors.bury(actor_id)
+
+
+def _inherit(record: TaskRecord, parent: TaskRecord) -> None:
+    """Let a call have the priority and the deadline of the task that makes it."""
+    record.priority = parent.priority
+    if parent.terms is not None and parent.terms.deadline < math.inf:
+        terms = record.own_terms()
+        terms.deadline, terms.deadline_of = parent.terms.deadline, parent.terms.deadline_of

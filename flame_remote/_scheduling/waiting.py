@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from flame_remote._ids import ActorId, TaskId, WorkerId
+from flame_remote._ids import ActorId, ObjectId, TaskId, WorkerId
 from flame_remote._spec import TargetKind
 
 from .records import ActorRecord, BlockedRequest, TaskRecord, WorkerRecord
@@ -21,10 +21,12 @@ class WaitGraph:
     def __init__(
         self,
         tasks: Mapping[TaskId, TaskRecord],
+        makers: Mapping[ObjectId, TaskRecord],
         workers: Mapping[WorkerId, WorkerRecord],
         actors: Mapping[ActorId, ActorRecord],
     ) -> None:
         self._tasks = tasks
+        self._makers = makers
         self._workers = workers
         self._actors = actors
 
@@ -45,7 +47,7 @@ class WaitGraph:
         To run one on top of the blocked task is safe: if it came to wait for that task, there
         would be a cycle anyway.
         """
-        walk = _Walk(self._tasks, self._workers, self._actors, patient_only=False)
+        walk = _Walk(self._tasks, self._makers, self._workers, self._actors, patient_only=False)
         frontier = [task_id for task_id in request.object_ids if task_id in self._tasks]
         seen = {*frontier}
         while frontier:
@@ -59,7 +61,7 @@ class WaitGraph:
 
     def _search(self, start: TaskId) -> list[TaskId]:
         """Find a path from `start` back to it, depth first."""
-        walk = _Walk(self._tasks, self._workers, self._actors, patient_only=True)
+        walk = _Walk(self._tasks, self._makers, self._workers, self._actors, patient_only=True)
         path = [start]
         edges = [walk.edges_from(self._tasks[start])]
         seen: set[TaskId] = set()
@@ -83,12 +85,14 @@ class _Walk:
     def __init__(
         self,
         tasks: Mapping[TaskId, TaskRecord],
+        makers: Mapping[ObjectId, TaskRecord],
         workers: Mapping[WorkerId, WorkerRecord],
         actors: Mapping[ActorId, ActorRecord],
         *,
         patient_only: bool,
     ) -> None:
         self._tasks = tasks
+        self._makers = makers
         self._workers = workers
         self._actors = actors
         self._patient_only = patient_only
@@ -99,7 +103,12 @@ class _Walk:
         """Yield the tasks that one waits for; of its caller's earlier calls only the new ones."""
         spec = record.spec
         if record.state is TaskState.PENDING:
-            yield from (object_id for _, object_id in spec.dependencies if object_id in self._tasks)
+            makers = self._makers
+            for _, object_id in spec.dependencies:
+                if object_id in self._tasks:
+                    yield object_id
+                elif object_id in makers:
+                    yield makers[object_id].spec.id
         elif record.started:
             worker = self._workers[record.worker_id]
             if worker.doomed and self._patient_only:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -85,9 +86,21 @@ def _interpreter(language: str, runtime: str | None) -> list[str]:
         raise ScriptError(f"unknown language {language!r}; known are 'python' and 'shell'")
     usual = os.environ.get(PYTHON) or sys.executable
     if runtime:
-        name = runtime if runtime.startswith("python") else f"python{runtime}"
-        return [shutil.which(name) or usual]
+        found = shutil.which(runtime if runtime.startswith("python") else f"python{runtime}")
+        return [found if found and _is_python(found) else usual]
     return [usual]
+
+
+@cache
+def _is_python(path: str) -> bool:
+    """Say whether a program is a Python: version managers put others on the path in its name."""
+    try:
+        done = subprocess.run(
+            [path, "-c", "print(6 * 7)"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.stdout == b"42\n"
 
 
 if __name__ == "__main__":

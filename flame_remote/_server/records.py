@@ -164,8 +164,14 @@ class Session:
 
     @property
     def wanted_instances(self) -> int:
-        """How many instances it could use now, and at least its minimum."""
+        """How many instances it could use now, and at least its minimum.
+
+        Tasks that do not fill a batch ask for none: they wait for the rest of it, or for an
+        instance that is free.
+        """
         if self.state is not SessionState.OPEN:
             return 0
-        demand = max(self.busy + len(self.pending), self.spec.min_instances)
+        tasks = self.busy + len(self.pending)
+        in_batches = tasks - tasks % max(self.spec.batch_size, 1)
+        demand = max(in_batches, self.spec.min_instances)
         return min(demand, self.max_instances)

@@ -109,6 +109,7 @@ class Requests:
                 Refusal.NOT_FOUND,
                 f"Application {event.spec.application} not found: register it first",
             )
+        _check_batches(event.spec)
         session = Session(event.session_id, self._resolved(event.spec), now)
         self._tables.sessions[session.id] = session
         return [SaveSession(session), Answer(session)]
@@ -160,7 +161,7 @@ class Requests:
     def _resolved(self, spec: types_pb2.SessionSpec) -> types_pb2.SessionSpec:
         resolved = types_pb2.SessionSpec()
         resolved.CopyFrom(spec)
-        resolved.batch_size = 1
+        resolved.batch_size = max(spec.batch_size, 1)
         if not resolved.HasField("resreq"):
             resolved.resreq.CopyFrom(self._limits.default_resources())
         return resolved
@@ -187,6 +188,17 @@ def _with_defaults(spec: types_pb2.ApplicationSpec) -> types_pb2.ApplicationSpec
     return filled
 
 
+def _check_batches(spec: types_pb2.SessionSpec) -> None:
+    """Raise Refused if the bounds of the number of instances are no whole number of batches."""
+    for name in ("min_instances", "max_instances"):
+        number = getattr(spec, name)
+        if number % max(spec.batch_size, 1):
+            raise Refused(
+                Refusal.INVALID_ARGUMENT,
+                f"{name} is {number}, expected a multiple of batch_size ({spec.batch_size}) or 0",
+            )
+
+
 def _compare(session: Session, spec: types_pb2.SessionSpec) -> None:
     """Raise Refused for the first field that makes the spec another one than the session's."""
     have, given = session.spec, spec
@@ -195,6 +207,7 @@ def _compare(session: Session, spec: types_pb2.SessionSpec) -> None:
         "resreq": (_resources(have.resreq), _resources(given.resreq)),
         "min_instances": (have.min_instances, given.min_instances),
         "max_instances": (_maximum(have), _maximum(given)),
+        "batch_size": (have.batch_size, given.batch_size),
         "priority": (have.priority, given.priority),
     }
     for name, (expected, got) in pairs.items():

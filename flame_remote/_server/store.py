@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -58,16 +59,19 @@ class Store:
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("BEGIN IMMEDIATE")
         (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in _TABLES.split(";"):
-                database.execute(statement)
+        if version == 0 and not _columns(database):
+            _make_tables(database)
             database.execute(f"PRAGMA user_version = {FORMAT}")
+            version = FORMAT
         database.execute("COMMIT")
-        if version not in (0, FORMAT):
+        # Columns too: told now, rather than by the first write, which would end the manager.
+        if version != FORMAT or _columns(database) != _expected_columns():
             database.close()
+            kept = f"format {version}" if version != FORMAT else "other tables"
             raise StoreError(
-                f"{self._path}: the data is of format {version}, this version reads {FORMAT}; "
-                "move the file away or use another data folder"
+                f"{self._path} was written by another version or program: it has {kept}, "
+                f"this version reads format {FORMAT}; move the file away, or use another data "
+                "folder, to start without its sessions"
             )
 
     # --- reading ------------------------------------------------------------------------
@@ -213,6 +217,26 @@ class Store:
     def close(self) -> None:
         """Close the database; what is queued is lost. May be called twice."""
         self._database.close()
+
+
+def _make_tables(database: sqlite3.Connection) -> None:
+    for statement in _TABLES.split(";"):
+        database.execute(statement)
+
+
+def _columns(database: sqlite3.Connection) -> dict[str, list[str]]:
+    """Return the names of the columns of each table."""
+    tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    return {
+        table: [name for _, name, *_ in database.execute(f"PRAGMA table_info({table!r})")]
+        for (table,) in tables.fetchall()
+    }
+
+
+def _expected_columns() -> dict[str, list[str]]:
+    with closing(sqlite3.connect(":memory:")) as database:
+        _make_tables(database)
+        return _columns(database)
 
 
 def _session(row: tuple[str, bytes, float, int, float, str]) -> Session:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from flame_remote._refs import ObjectRef, collecting_refs
 from flame_remote.exceptions import SerializationError
 
-from . import own_modules
+from . import own_modules, read_only
 
 # A value up to this size rides in messages; a larger one goes to shared memory. Copying 100 KiB
 # five times through the stream costs about what one mapping costs (benchmarks/store.py).
@@ -95,6 +95,8 @@ def pack(value: object, describe: Callable[[], str]) -> Packed:
 
 def unpack(data: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any:
     """Rebuild a value. Runs the value's own code; raises whatever that raises."""
+    if read_only.wanted and read_only.is_wanted_here():
+        return read_only.load(data, buffers)
     return pickle.loads(data, buffers=buffers)
 
 

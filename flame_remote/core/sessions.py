@@ -52,7 +52,7 @@ def create_session(
         session_id: its id; None for one that is new.
         min_instances: kept even when there is no task.
         max_instances: None for as many as there is room for.
-        batch_size: Flame counts every size as 1.
+        batch_size: new workers are started for so many tasks at a time (Flame after 0.6: 1).
         resreq: what each instance takes; None for what the cluster gives by itself.
         priority: sessions of a higher one are served first.
         timeout: seconds for the call; None for 60.

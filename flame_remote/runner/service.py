@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
+from flame_remote._execute.attempts import Attempts
 from flame_remote._options import ActorOptions, MethodOptions, TaskOptions, demand_of
 from flame_remote._refs import ObjectRef
 from flame_remote._signature import CallSignature
-from flame_remote._spec import Demand, ServicePolicy, Target, TargetKind, TaskSpec
+from flame_remote._spec import (
+    UNLIMITED,
+    CallLimits,
+    Demand,
+    ServicePolicy,
+    Target,
+    TargetKind,
+    TaskSpec,
+)
 from flame_remote._wire.arguments import ALL, pack_arguments
 from flame_remote._wire.packing import NUMBERS, Packed
 from flame_remote.engine import Engine
 from flame_remote.exceptions import SessionEndedError
 
-from .source import Source, export
+from .repeated import RepeatedArguments
+from .source import Source, by_name, export
 
 _are_numbers = NUMBERS.issuperset
 
@@ -63,12 +74,16 @@ class Service:
             return self._engine_submit(spec)
         return self._submit_packed(args, kwargs, 0)
 
-    def _submit_packed(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], actor: int
-    ) -> Any:
+    def _submit_packed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], actor: int) -> Any:
         parameters = () if self._signature is None else self._signature.positional
         arguments = pack_arguments(args, kwargs, self.target.name, parameters)
         engine = self.engine
+        taken_out = None  # holds large arguments until they are counted
+        if isinstance(arguments.payload, Packed):
+            taken_out = _repeated_of(engine).take_out(engine, args, kwargs, arguments.payload)
+            if taken_out is not None:
+                args, kwargs, _ = taken_out
+                arguments = pack_arguments(args, kwargs, self.target.name, parameters)
         for _, ref in arguments.dependencies:
             if ref._engine is not engine:
                 raise SessionEndedError(f"an argument of {self.target.name}()")
@@ -88,6 +103,14 @@ class Service:
         return self._engine_submit(
             TaskSpec(self._new_id(), self.target, payload, dependencies, nested, actor, task)
         )
+
+
+_repeated: weakref.WeakKeyDictionary[Engine, RepeatedArguments] = weakref.WeakKeyDictionary()
+
+
+def _repeated_of(engine: Engine) -> RepeatedArguments:
+    found = _repeated.get(engine)
+    return _repeated.setdefault(engine, RepeatedArguments()) if found is None else found
 
 
 def returning(engine: Engine, count: int) -> Callable[[TaskSpec], Any]:
@@ -121,7 +144,10 @@ class FunctionService(Service):
             SerializationError: the function uses something that cannot travel.
             UnschedulableError: the engine can never meet the options.
         """
-        code = export(source.value)
+        value, retry = source.value, options.retry()
+        if retry is not None:
+            value = Attempts(value, retry, source.name, by_name(value))
+        code = export(value)
         target = target_of(engine, source.name, code, options, TargetKind.FUNCTION, 1, policy)
         super().__init__(engine, target, source.signature)
         self._engine_submit = returning(engine, options.num_returns)
@@ -158,7 +184,10 @@ class MethodService(Service):
         signature: CallSignature | None,
         options: MethodOptions,
     ) -> None:
-        target = _method_target(options.name or f"{actor_name}.{method}", method)
+        limits = options.limits()
+        if limits is not UNLIMITED:
+            instance._engine.check_limits(f"{actor_name}.{method}", limits)
+        target = _method_target(options.name or f"{actor_name}.{method}", method, limits)
         super().__init__(instance._engine, target, signature)
         self._engine_submit = returning(instance._engine, options.num_returns)
         self._instance = instance
@@ -190,6 +219,9 @@ def target_of(
     name = options.name or name
     code, refs = exported
     engine.check_demand(name, options.amounts())
+    limits = options.limits() if isinstance(options, TaskOptions) else UNLIMITED
+    if limits is not UNLIMITED:
+        engine.check_limits(name, limits)
     for ref in refs:
         if ref._engine is not engine:
             raise SessionEndedError(f"a ref that {name} closes over")
@@ -204,21 +236,23 @@ def target_of(
         max_concurrency=max_concurrency,
         refs=tuple(refs),
         policy=policy,
+        limits=limits,
         events=engine.target_events,
     )
 
 
 @lru_cache(maxsize=1024)
-def _method_target(name: str, method: str) -> Target:
+def _method_target(name: str, method: str, limits: CallLimits) -> Target:
     """Return the target of a method; equal for all instances and all classes of that name."""
     return Target(
-        id=_target_id(b"", TargetKind.METHOD.value, name, method),
+        id=_target_id(b"", TargetKind.METHOD.value, name, method, repr(limits)),
         kind=TargetKind.METHOD,
         name=name,
         code=b"",
         demand=Demand(),
         max_retries=0,
         method=method,
+        limits=limits,
     )
 
 

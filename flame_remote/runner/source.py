@@ -10,7 +10,6 @@ to take the wrapping off again.
 from __future__ import annotations
 
 import importlib
-import inspect
 import pickle
 import sys
 import types
@@ -45,8 +44,7 @@ class Source:
 
     @classmethod
     def of(cls, value: Callable[..., Any]) -> Source:
-        """Look at a function or class. Raises TypeError for a generator function."""
-        _require_one_value(value)
+        """Look at a function or class."""
         return cls(value, name_of(value), CallSignature.of(value))
 
 
@@ -54,16 +52,6 @@ def name_of(value: Callable[..., Any]) -> str:
     """Return the name of a function or class for messages; the type's, where it has none itself."""
     name = getattr(value, "__name__", None)
     return name if isinstance(name, str) else type(value).__name__
-
-
-def _require_one_value(value: Callable[..., Any]) -> None:
-    """Check that calls return one value each: results that come one by one cannot be had yet."""
-    code = getattr(value, "__code__", None)
-    if code is not None and code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
-        raise TypeError(
-            f"{name_of(value)} is a generator function, which cannot run remotely: "
-            "let it return a list, or call it inside a remote function"
-        )
 
 
 # --- by name --------------------------------------------------------------------------------------

@@ -27,16 +27,9 @@ INTERRUPTS = 5  # of each of these, at instants that nobody foresees
     [
         "get what never comes",
         "wait for what never comes",
-        "get",
-        "get much",
-        "wait",
-        "submit",
         "submit with a value",
-        "put",
         "put much",
-        "call an actor",
         "make an actor",
-        "cancel",
     ],
 )
 def test_the_engine_works_after_interrupts(what: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from flame_remote.core.context import FlameContext
 from flame_remote.core.objects import count_objects
 
 from ..clusters import Cluster
-from ..conftest import wait_until
+from ..conftest import leaving_nothing_behind, wait_until
 
 
 class Keys:
@@ -40,12 +40,25 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     return request.getfixturevalue(name)
 
 
-@pytest.fixture
-def session(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[flame.Session]:
-    """Run the test in a session on the cluster."""
-    monkeypatch.setenv("FLAME_CACHE_ENDPOINT", cluster.cache_endpoint)
-    with flame.init(cluster.engine) as session:
-        yield session
+@pytest.fixture(scope="module")
+def session(cluster: Cluster) -> Iterator[flame.Session]:
+    """Run the tests of a file in one session on the cluster, which leaves nothing behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLAME_CACHE_ENDPOINT", cluster.cache_endpoint)
+        left_behind = leaving_nothing_behind()
+        next(left_behind)
+        with flame.init(cluster.engine) as session:
+            yield session
+        next(left_behind, None)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """As everywhere, but for tests that share a session: they leave it behind."""
+    if "session" in request.fixturenames:
+        yield
+    else:
+        yield from leaving_nothing_behind()
 
 
 @pytest.fixture

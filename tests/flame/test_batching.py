@@ -67,7 +67,9 @@ def test_a_batch_ends_before_a_call_that_must_be_alone(odd: Waiting) -> None:
 def test_of_unknown_calls_few_are_sent_until_the_first_comes_back() -> None:
     fresh = batcher(instances=2)
     calls = [Waiting(UNKNOWN)] * 100
-    assert [fresh.next_size(calls, under_way=n, now=0.001 * n) for n in range(6)] == [1] * 4 + [0] * 2
+    assert [fresh.next_size(calls, under_way=n, now=0.001 * n) for n in range(6)] == [1] * 4 + [
+        0
+    ] * 2
 
 
 def test_of_unknown_calls_more_are_sent_the_longer_nothing_comes_back() -> None:

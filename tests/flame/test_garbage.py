@@ -143,10 +143,3 @@ def test_a_cancelled_call_leaves_nothing(keys: Keys) -> None:
     del ref, refs
     assert flame.get(double.remote(1)) == 2
     assert keys.become(OWN)
-
-
-def test_nothing_is_left_when_the_session_has_ended(keys: Keys) -> None:
-    kept = [flame.put(LARGE), double.remote(LARGE)]
-    flame.get(kept)
-    flame.shutdown()
-    assert keys.count() == 0

@@ -35,8 +35,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Add the backend wherever the other backends with processes stand in a list."""
     for mark in metafunc.definition.iter_markers("parametrize"):
         values = mark.args[1]
-        if isinstance(values, list) and "flame" not in values and OTHERS.intersection(
-            value for value in values if isinstance(value, str)
+        if (
+            isinstance(values, list)
+            and "flame" not in values
+            and OTHERS.intersection(value for value in values if isinstance(value, str))
         ):
             values.append("flame")
 
@@ -49,9 +51,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _uses_flame(item: pytest.Item) -> bool:
-    values: list[Any] = list(getattr(item, "callspec", item).params.values()) if hasattr(
-        item, "callspec"
-    ) else []
+    values: list[Any] = (
+        list(getattr(item, "callspec", item).params.values()) if hasattr(item, "callspec") else []
+    )
     return not OTHERS.intersection(v for v in values if isinstance(v, str)) and any(
         value == "flame" or type(value).__name__ == "FlameBackend" for value in values
     )

@@ -16,10 +16,12 @@ HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
 LEAST_PASSED: Final = 100  # else something is wrong with the collection
 
-if importlib.util.find_spec("joblib") is None:
-    pytest.skip("joblib is not installed", allow_module_level=True)
+joblib = pytest.importorskip("joblib", reason="joblib is not installed")
 if importlib.util.find_spec("joblib.test") is None:
     pytest.skip("this joblib comes without its tests", allow_module_level=True)
+
+import flame_remote as flame  # noqa: E402
+import flame_remote.joblib  # noqa: E402
 
 
 def test_joblibs_own_tests_pass_through_the_backend(tmp_path: Path) -> None:
@@ -36,3 +38,16 @@ def test_joblibs_own_tests_pass_through_the_backend(tmp_path: Path) -> None:
     passed = re.search(r"(\d+) passed", ended.stdout)
     assert passed is not None
     assert int(passed[1]) >= LEAST_PASSED
+
+
+def test_no_more_jobs_run_at_a_time_than_were_asked_for(tmp_path: Path) -> None:
+    def present(name: str) -> int:
+        (tmp_path / name).touch()
+        number = len(list(tmp_path.iterdir()))
+        (tmp_path / name).unlink()
+        return number
+
+    calls = (joblib.delayed(present)(str(n)) for n in range(100))
+    with flame.init(num_cpus=4), joblib.parallel_config(backend="flame"):
+        numbers = joblib.Parallel(n_jobs=2, pre_dispatch="all", batch_size=1)(calls)
+    assert set(numbers) <= {1, 2}

@@ -375,7 +375,7 @@ class World:
     def kill_worker(self) -> None:
         """Kill a process that runs functions; what it has made stays."""
         workers = [w for w in self.engine._core.crew.workers.values() if not w.actor_id and w.pid]
-        flame.get([ref for ref in self.refs])  # nothing must run
+        flame.get(list(self.refs))  # nothing must run
         if workers:
             pid = self.random.choice(workers).pid
             os.kill(pid, signal.SIGKILL)

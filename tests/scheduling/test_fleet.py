@@ -95,7 +95,8 @@ def test_lost_worker_is_in_no_table() -> None:
     yard.fleet.rest(worker)
     assert yard.fleet.lose(worker.id) is worker
     fleet = yard.fleet
-    assert not (fleet.workers or fleet.functions or fleet.idle or fleet.blocked)
+    for table in (fleet.workers, fleet.functions, fleet.idle, fleet.blocked):
+        assert not table
 
 
 def test_blocked_workers_are_those_whose_tasks_wait() -> None:

@@ -9,7 +9,7 @@ from .helpers import Driven, actor_class, call, calls, function, method
 
 
 def available(driven: Driven) -> dict[str, int]:
-    return driven.scheduler._pool.available
+    return driven.scheduler.pool.available
 
 
 def test_blocked_task_lends_its_cpus_but_nothing_else() -> None:

@@ -148,6 +148,6 @@ def test_queues_say_what_kind_of_task_waits_if_it_is_one_kind(queues: ReadyQueue
     assert queues.only_kind() is None
     queues.push(record)
     queues.push(ready(call(record.spec.target), depth=1))
-    assert queues.only_kind() == (1, record.spec.target.demand)
+    assert queues.only_kind() == (0, 1, record.spec.target.demand)
     queues.push(ready(call(record.spec.target), depth=2))
     assert queues.only_kind() is None

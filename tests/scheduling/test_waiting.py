@@ -1,4 +1,4 @@
-"""Waits are made by a scheduler here: it alone knows how to keep the tables that the graph reads."""
+"""A scheduler makes the waits here: it alone knows how to keep the tables that the graph reads."""
 
 from __future__ import annotations
 

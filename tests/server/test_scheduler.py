@@ -441,6 +441,36 @@ def test_a_restored_scheduler_goes_on_with_what_waits() -> None:
     assert later.sent() == [("i1", 1)]
 
 
+# --- batches ----------------------------------------------------------------------------------
+
+
+def test_no_instance_is_started_for_a_part_of_a_batch() -> None:
+    bench = Bench()
+    bench.open(batch_size=2)
+    bench.call()
+    assert bench.started() == []
+    bench.call()
+    assert bench.started() == ["i1", "i2"]
+
+
+def test_a_part_of_a_batch_runs_on_an_instance_that_is_free() -> None:
+    bench = Bench()
+    bench.open(batch_size=2, min_instances=2)
+    bench.enter("i1")
+    bench.call()
+    assert bench.sent() == [("i1", 1)]
+
+
+@pytest.mark.parametrize("bounds", [{"min_instances": 3}, {"max_instances": 5}])
+def test_bounds_that_are_no_whole_number_of_batches_are_refused(bounds: dict[str, int]) -> None:
+    bench = Bench()
+    spec = types_pb2.SessionSpec(application="app", batch_size=2, **bounds)
+    bench.tell(ev.CreateSession("s", spec))
+    why, text = bench.refusal()
+    assert why is cmd.Refusal.INVALID_ARGUMENT
+    assert "a multiple of batch_size (2)" in text
+
+
 # --- what is forgotten ------------------------------------------------------------------------
 
 

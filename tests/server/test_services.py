@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 
@@ -14,8 +15,14 @@ from tests.server.client import Client, failure_of
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with local_cluster(bind_attempts=1) as cluster:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A cluster that finds a `python9.9` which is none, as version managers leave behind."""
+    folder = tmp_path_factory.mktemp("bin")
+    other = folder / "python9.9"
+    other.write_text("#!/bin/sh\necho python9.9: command not found >&2\nexit 127\n")
+    other.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    with local_cluster(bind_attempts=1, environment=environment) as cluster:
         yield cluster
 
 
@@ -36,6 +43,13 @@ def test_scripts_run_and_their_output_comes_back(client: Client, script: str) ->
     given = {"input": list(b"abc"), "runtime": None}
     assert run(client, script, language="python", code=code, **given) == b"ABC"
     assert run(client, script, language="shell", code="cat; echo $((1+1))") == b"2\n"
+
+
+@pytest.mark.parametrize("runtime", ["9.9", "python9.9", "9.8"])
+def test_a_python_that_does_not_run_is_replaced_by_that_of_the_cluster(
+    client: Client, script: str, runtime: str
+) -> None:
+    assert run(client, script, language="python", code="print(1)", runtime=runtime) == b"1\n"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,23 @@ def test_a_file_that_is_no_database_is_refused_with_the_path(path: Path) -> None
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(StoreError, match=r"sessions\.sqlite: .*not a database"):
         Store(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ("PRAGMA user_version = 7", "it has format 7"),
+        ("ALTER TABLE applications DROP COLUMN owner", "it has other tables"),
+        ("PRAGMA user_version = 0", "it has format 0"),
+    ],
+)
+def test_a_file_of_another_version_is_refused_before_anything_is_written(
+    store: Store, path: Path, change: str, kept: str
+) -> None:
+    store.close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(change)
+    with pytest.raises(StoreError, match=kept) as raised:
+        Store(path)
+    assert str(path) in str(raised.value)
+    assert "use another data folder" in str(raised.value)

@@ -33,7 +33,7 @@ class Checks:
     def __init__(self, world: World) -> None:
         self._world = world
         self._scheduler = world.scheduler
-        self._pool = world.scheduler._pool
+        self._pool = world.scheduler.pool
         self._event: events.Event
         self._decided: Sequence[commands.Command] = ()
         cpus = max(1, int(world.settings.resources["CPU"]))
@@ -85,7 +85,7 @@ class Checks:
         served = {command.worker_id for command in sends}
         if not any(
             worker.assigned and not worker.is_stuck and worker.id not in served
-            for worker in self._scheduler._fleet.functions.values()
+            for worker in self._scheduler.fleet.functions.values()
         ):
             return
         for command in sends:

@@ -295,7 +295,7 @@ def takes_unblocked_tasks_for_blocked(original: Any, self: Any, event: Any) -> N
 @instead_of(WaitGraph, "cycle_through")
 def overlooks_deadlocks_through_arguments(original: Any, self: Any, request: Any) -> Any:
     here = {i: r for i, r in self._tasks.items() if r.state is not TaskState.PENDING}
-    return original(WaitGraph(here, self._workers, self._actors), request)
+    return original(WaitGraph(here, self._makers, self._workers, self._actors), request)
 
 
 @instead_of(waiting, "_on_top_of")

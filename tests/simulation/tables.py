@@ -19,7 +19,7 @@ class Tables:
     def __init__(self, world: World) -> None:
         self._world = world
         self._scheduler = world.scheduler
-        self._pool = world.scheduler._pool
+        self._pool = world.scheduler.pool
 
     def inspect(self) -> None:
         """Compare the scheduler's tables with each other, and with the truth."""
@@ -67,15 +67,15 @@ class Tables:
         scheduler = self._scheduler
         for worker in scheduler.workers.values():
             assert not self._world.workers[worker.id].lost
-            idle = worker.id in scheduler._fleet.idle
+            idle = worker.id in scheduler.fleet.idle
             if worker.actor_id:
                 assert not idle
-                assert worker.id not in scheduler._fleet.functions
+                assert worker.id not in scheduler.fleet.functions
                 continue
-            assert scheduler._fleet.functions[worker.id] is worker
+            assert scheduler.fleet.functions[worker.id] is worker
             assert idle == (not worker.assigned and not worker.doomed)
             assert bool(worker.leases) == bool(worker.assigned)
-            assert (worker.id in scheduler._fleet.blocked) == bool(worker.blocked)
+            assert (worker.id in scheduler.fleet.blocked) == bool(worker.blocked)
             leases = [record.lease for record in worker.assigned.values()]
             lent = [lease.lent for lease in worker.leases]
             innermost = (
@@ -115,14 +115,14 @@ class Tables:
         self.inspect()
         assert not scheduler.tasks
         assert not scheduler.actors.table
-        assert not scheduler._fleet.blocked
+        assert not scheduler.fleet.blocked
         assert not list(scheduler._tasks.ready.demands())
         assert not list(scheduler._tasks.creations.demands())
         assert self._pool.available == self._pool.total
-        assert scheduler.workers.keys() == scheduler._fleet.idle.keys()
-        assert len(scheduler._fleet.idle) <= scheduler._fleet.cpus
+        assert scheduler.workers.keys() == scheduler.fleet.idle.keys()
+        assert len(scheduler.fleet.idle) <= scheduler.fleet.cpus
         for worker in world.workers.values():
-            assert worker.lost or worker.id in scheduler._fleet.idle
+            assert worker.lost or worker.id in scheduler.fleet.idle
             assert worker.lost or not (worker.requests or worker.stack or worker.inbox)
         for actor in world.actors.values():
             assert actor.handles == 0

@@ -1,0 +1,41 @@
+"""CPython's own tests of executors, those of the running interpreter, against flame.Executor."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+PROGRAM: Final = Path(__file__).resolve().parent / "cpython_executor.py"
+ROOT: Final = PROGRAM.parent.parent.parent
+LEAST_PASSED: Final = 25  # else something is wrong with the collection
+
+
+def has_its_tests() -> bool:
+    """Say whether this interpreter comes with the tests; many distributions leave them out."""
+    try:
+        return importlib.util.find_spec("test.test_concurrent_futures") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(
+    not has_its_tests(), reason="this interpreter comes without its own tests of executors"
+)
+def test_cpythons_own_tests_of_executors_pass() -> None:
+    ended = subprocess.run(
+        [sys.executable, str(PROGRAM)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout[-20_000:] + ended.stderr
+    passed = re.search(r"(\d+) passed, \d+ skipped, 0 failed", ended.stdout)
+    assert passed is not None
+    assert int(passed[1]) >= LEAST_PASSED
