@@ -39,7 +39,7 @@ Nothing has to be started or configured; the first call starts what is needed.
     Executor(max_workers=None)                    a concurrent.futures.Executor
     cancel(ref, *, force=False, recursive=True)   end a task, and what it has started
     kill(handle)                                  end an actor
-    free(refs)                                    let go of values while refs to them are left
+    free(refs)                                    let go of values that refs are left to
     Cache(folder, max_bytes, ignore)              keeps results on disk: remote(cache=...)
     WeakRef(ref)                                  knows an object and does not keep it
     scope(*, deadline=None, on_error="cancel")    a block that leaves no call behind
@@ -50,7 +50,7 @@ Nothing has to be started or configured; the first call starts what is needed.
     save_failed_calls(folder), replay(path)       make a call that failed again, under pdb
 
 An ObjectRef has get(timeout), result(timeout), done(), exception(timeout), cancel(),
-add_done_callback(f), future(), proxy(), weak(); and `await ref` works. Refs at top level of a call's
+add_done_callback(f), future(), proxy(), weak(); and `await ref` works. Refs at top level of the
 arguments are replaced by their values, refs inside containers stay refs.
 
 `class C(flame.Actor)` with `@flame.method` on its methods is the form of a remote class that type
@@ -66,18 +66,13 @@ from flame_remote._actor import ActorClass
 from flame_remote._actor_pool import ActorPool
 from flame_remote._api import cancel, free, get, kill, put, wait
 from flame_remote._as_completed import AsCompleted, as_completed
-from flame_remote._cache import Cache
 from flame_remote._handle import ActorHandle
-from flame_remote._knowing import Context, context, explain, timeline
 from flame_remote._queue import Queue
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction, remote
-from flame_remote._replay import replay, save_failed_calls
 from flame_remote._retry import Retry
-from flame_remote._scope import Scope, scope
 from flame_remote._session import Session, init, is_initialized, shutdown
 from flame_remote._typed_actor import Actor, method
-from flame_remote._weak import WeakRef
 from flame_remote.exceptions import (
     ActorDiedError,
     ActorError,
@@ -189,30 +184,41 @@ __all__ = [
 
 if _typing.TYPE_CHECKING:
     from flame_remote import state
+    from flame_remote._cache import Cache
     from flame_remote._executor import Executor
+    from flame_remote._knowing import Context, context, explain, timeline
     from flame_remote._progress import progress
+    from flame_remote._replay import replay, save_failed_calls
+    from flame_remote._scope import Scope, scope
     from flame_remote._stream import ObjectRefGenerator
+    from flame_remote._weak import WeakRef
+
+# What few programs need, or what costs much to import, and where it is.
+_LATER: _typing.Final = {
+    "Cache": "_cache",
+    "WeakRef": "_weak",
+    "Context": "_knowing",
+    "Executor": "_executor",  # concurrent.futures costs more than all the rest
+    "ObjectRefGenerator": "_stream",
+    "Scope": "_scope",
+    "context": "_knowing",
+    "explain": "_knowing",
+    "progress": "_progress",
+    "replay": "_replay",
+    "save_failed_calls": "_replay",
+    "scope": "_scope",
+    "timeline": "_knowing",
+}
 
 
 def __getattr__(name: str) -> _typing.Any:
     """Import what few programs need when it is asked for."""
-    if name == "Executor":  # concurrent.futures costs more than all the rest
-        from flame_remote._executor import Executor
+    import importlib
 
-        globals()[name] = Executor
-        return Executor
-    if name == "ObjectRefGenerator":
-        from flame_remote._stream import ObjectRefGenerator
-
-        globals()[name] = ObjectRefGenerator
-        return ObjectRefGenerator
-    if name == "progress":
-        from flame_remote._progress import progress
-
-        globals()[name] = progress
-        return progress
     if name == "state":
-        import importlib
-
         return importlib.import_module("flame_remote.state")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"flame_remote.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value

@@ -14,7 +14,6 @@ from flame_remote._own_frames import seen_from_here
 from flame_remote._refs import ObjectRef
 from flame_remote._session import ensure_engine
 from flame_remote._wire.packing import pack
-from flame_remote._wire.read_only import arrays_read_only
 from flame_remote.exceptions import FlameError, RefMisuseError
 
 T = TypeVar("T")
@@ -94,6 +93,8 @@ def get(refs: Any, *, timeout: float | None = None, readonly: bool = False) -> A
     """
     try:
         if readonly:
+            from flame_remote._wire.read_only import arrays_read_only  # few ask for that
+
             with arrays_read_only():
                 return _get(refs, timeout)
         return _get(refs, timeout)

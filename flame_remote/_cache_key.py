@@ -156,7 +156,7 @@ class _Content:
                 yield self._of_named(function.__globals__[name])
 
     def _of_named(self, value: Any) -> bytes:
-        """Return the digest of what code names; of its type alone, if its content cannot be told."""
+        """Return the digest of what code names; of its type if its content cannot be told."""
         if isinstance(value, types.ModuleType):
             return f"{value.__name__} {getattr(value, '__version__', '')}".encode()
         try:
@@ -246,8 +246,10 @@ def _is_own(module_name: str | None) -> bool:
     if module_name in ("__main__", "__mp_main__"):
         return True
     module = sys.modules.get(module_name or "")
+    if module is None:  # a function that came by value, from a module that is not known here
+        return True
     file = getattr(module, "__file__", None)
-    if module is None or file is None or (module_name or "").partition(".")[0] == "flame_remote":
+    if file is None or (module_name or "").partition(".")[0] == "flame_remote":
         return False
     if any(f"/{folder}/" in file for folder in _LIBRARIES):
         return False

@@ -6,12 +6,14 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
-from flame_remote._cache import Cache, checked_cache
 from flame_remote._retry import ENDLESS, Retry, exception_types
 from flame_remote._spec import UNLIMITED, CallLimits, Demand
 from flame_remote.exceptions import InvalidOptionError
+
+if TYPE_CHECKING:
+    from flame_remote._cache import Cache
 
 O = TypeVar("O", bound="TaskOptions | ActorOptions | MethodOptions")  # noqa: E741
 
@@ -97,8 +99,8 @@ class TaskOptions:
         if self.retries is not None or not self.retry_exceptions:
             return self.retries
         attempts = ENDLESS if self.max_retries < 0 else self.max_retries + 1
-        on = Exception if self.retry_exceptions is True else self.retry_exceptions
-        return Retry(attempts, on=on)
+        types = self.retry_exceptions
+        return Retry(attempts, on=Exception if isinstance(types, bool) else types)
 
     def amounts(self) -> dict[str, float]:
         """Return what a call takes while it runs, by the names that engines use."""
@@ -254,6 +256,12 @@ def _backpressure(name: str, value: object) -> int | None:
     return None if value is None else whole_number(name, value, at_least=1)
 
 
+def _cache(name: str, value: object) -> Cache | None:
+    from flame_remote._cache import checked_cache  # few functions have one
+
+    return checked_cache(name, value)
+
+
 def _concurrency(name: str, value: object) -> int:
     return whole_number(name, value, at_least=1)
 
@@ -271,7 +279,7 @@ def _shown(value: object) -> str:
 
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
-    "cache": checked_cache,
+    "cache": _cache,
     "num_cpus": amount,
     "num_gpus": amount,
     "resources": lambda name, value: resource_amounts(value, name),

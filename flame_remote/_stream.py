@@ -24,7 +24,14 @@ T = TypeVar("T")
 # Items that are asked for before they are needed: as many as hide the way there and back.
 _AHEAD: Final = 32
 # What a generator's iteration cannot have: it takes as long as somebody wants its items.
-_NOT_FOR_STREAMS: Final = ("timeout", "deadline", "priority", "retries", "retry_exceptions", "cache")
+_NOT_FOR_STREAMS: Final = (
+    "timeout",
+    "deadline",
+    "priority",
+    "retries",
+    "retry_exceptions",
+    "cache",
+)
 
 
 class _Step(NamedTuple):
@@ -151,12 +158,14 @@ class _Stream:
         self._engine = producer._engine
         # Calls run in the thread that makes them: nothing is made before it is wanted.
         self._is_lazy = not producer._engine.runs_ahead
+        self._is_told = producer._engine.callbacks_may_wait and not self._is_lazy
         self._ahead = ahead
         # Set by a finaliser, which must not lock.
         self._is_abandoned = False
         self._lock = threading.RLock()  # a call may be over before it returns
         # Guarded by self._lock.
         self._producer: ObjectRef[Any] | None = producer  # None once there is nothing to ask for
+        self._failure: ObjectRef[Any] | None = None  # with which the generator has ended
         self._is_asking = False
         self._steps: deque[_Step] = deque()  # that nobody has taken, in order
         self._running: dict[int, ObjectRef[Any]] = {}  # what the far end has not answered, by id
@@ -172,15 +181,17 @@ class _Stream:
             return self._steps[0] if self._steps else None
 
     def take(self, step: _Step) -> ObjectRef[Any] | None:
-        """Take what has come, if it has not been taken by another; return its item, if it is one."""
+        """Take what has come, unless another has; return its item if it is one."""
         with self._lock:
             if not self._steps or self._steps[0] is not step:
                 return None
             self._steps.popleft()
+            self._running.pop(step.there._id, None)
             try:
                 is_item = step.there.get()
             except Exception:
                 is_item = True  # the error is what comes last
+                self._failure = step.there
                 self._end()
             if not is_item:
                 self._end()
@@ -193,11 +204,14 @@ class _Stream:
     def run_out(self) -> ObjectRef[Any]:
         """Ask for all there is, to be kept at the far end."""
         with self._lock:
+            if self._failure is not None:
+                return self._failure
             if self._producer is None:
                 from flame_remote._wire.packing import pack
 
                 return self._engine.put(pack(None, lambda: "nothing"))
-            return self._call(self._producer, "run_out", 1)
+            ended: ObjectRef[Any] = self._call(self._producer, "run_out", 1)
+            return ended
 
     def close(self) -> None:
         """End the far end."""
@@ -233,8 +247,8 @@ class _Stream:
     def _may_ask(self) -> bool:
         if self._is_lazy:
             return False
-        if self._ahead is not None:
-            return len(self._steps) < self._ahead
+        if self._ahead is not None or not self._is_told:
+            return len(self._steps) < (self._ahead or _AHEAD)
         return len(self._running) < _AHEAD
 
     def _call(self, producer: ObjectRef[Any], method: str, count: int) -> Any:
@@ -243,6 +257,8 @@ class _Stream:
 
     def _note_when_done(self, ref: ObjectRef[Any]) -> None:
         self._running[ref._id] = ref
+        if not self._is_told:
+            return
         # Not a method of this: who drops the generator must not wait for its steps.
         ref.add_done_callback(partial(_step_ended, weakref.ref(self), self._running))
 
@@ -254,6 +270,7 @@ class _Stream:
                 is_over = ref.get() is False
             except Exception:
                 is_over = True
+                self._failure = ref
             if is_over:
                 self._end()
             elif not self._is_lazy:
@@ -319,5 +336,3 @@ def check_stream_options(name: str, options: TaskOptions) -> None:
                 f"the generator function {name} cannot have {option}: its items are made as they "
                 "are wanted; use it inside a function that returns a list"
             )
-
-

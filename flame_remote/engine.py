@@ -40,6 +40,8 @@ class Engine(ABC):
     compares: bool = False
     # Whether calls go on while their caller does something else; constant.
     runs_ahead: bool = True
+    # Whether a done callback may wait for something; constant.
+    callbacks_may_wait: bool = True
     # The cluster that the engine runs on; constant. None where code need not be shipped.
     cluster: FlameContext | None = None
 

@@ -18,6 +18,7 @@ LAYERS: Final = [
         "engine",
         "_wire",
         "_options",
+        "_retry",
         "_config",
         "_signature",
         "_current",
@@ -40,6 +41,7 @@ LAYERS: Final = [
     ["_api", "_as_completed", "_session", "_registry", "_knowing", "_scope", "_replay", "state"],
     [
         "_remote",
+        "_stream",
         "_map",
         "_actor",
         "_handle",
@@ -49,6 +51,7 @@ LAYERS: Final = [
         "_executor",
         "_progress",
         "_shared_arguments",
+        "_pool_results",
         "_cached_calls",
     ],
     ["__init__", "testing", "_server", "_dashboard", "joblib", "multiprocessing"],

@@ -132,9 +132,7 @@ class _Attempt:
 class _AllAttempts:
     """All attempts, as a function."""
 
-    def __init__(
-        self, attempts: Attempts, function: Callable[..., Any], deadline: float
-    ) -> None:
+    def __init__(self, attempts: Attempts, function: Callable[..., Any], deadline: float) -> None:
         self.__wrapped__ = attempts.__wrapped__
         self._attempts = attempts
         self._function = function

@@ -139,10 +139,11 @@ def _stop(code: CodeType, variables: dict[str, Any]) -> Iterator[TracebackType]:
     try:
         exec(code, variables)
     except RuntimeError as error:
-        assert error.__traceback__ is not None
-        assert error.__traceback__.tb_next is not None
-        places.append(error.__traceback__.tb_next)
-    del variables
+        traceback = error.__traceback__
+    assert traceback is not None
+    assert traceback.tb_next is not None
+    places.append(traceback.tb_next)
+    del variables, traceback
     yield places.pop()
 
 

@@ -62,7 +62,8 @@ class Producer:
     def __init__(self, items: Iterator[Any]) -> None:
         self._items = items
         self._ahead: deque[Any] = deque()  # made by run_out, and not asked for yet
-        self._error: BaseException | None = None  # with which it has ended, not told yet
+        self._error: Exception | None = None  # with which it has ended, not told by a step yet
+        self._failure: Exception | None = None  # with which it has ended
 
     def step(self) -> Step:
         """Make one item. Raises what the generator raises; after that there are no more."""
@@ -71,17 +72,23 @@ class Producer:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-        for item in self._items:
-            return True, item
+        try:
+            for item in self._items:
+                return True, item
+        except Exception as error:
+            self._failure = error
+            raise
         return _END
 
     def run_out(self) -> None:
         """Make all items that are left; keep them here. Raises what the generator raises."""
-        try:
-            self._ahead.extend(self._items)
-        except Exception as error:
-            self._error = error
-            raise
+        if self._failure is None:
+            try:
+                self._ahead.extend(self._items)
+            except Exception as error:
+                self._error = self._failure = error
+        if self._failure is not None:
+            raise self._failure
 
 
 class AsyncProducer:
@@ -93,7 +100,8 @@ class AsyncProducer:
         self._items = items
         self._turn = asyncio.Lock()
         self._ahead: deque[Any] = deque()
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
+        self._failure: Exception | None = None
 
     async def step(self) -> Step:
         """Make one item. Raises what the generator raises; after that there are no more."""
@@ -103,16 +111,22 @@ class AsyncProducer:
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error
-            async for item in self._items:
-                return True, item
+            try:
+                async for item in self._items:
+                    return True, item
+            except Exception as error:
+                self._failure = error
+                raise
             return _END
 
     async def run_out(self) -> None:
         """Make all items that are left; keep them here. Raises what the generator raises."""
         async with self._turn:
-            try:
-                async for item in self._items:
-                    self._ahead.append(item)
-            except Exception as error:
-                self._error = error
-                raise
+            if self._failure is None:
+                try:
+                    async for item in self._items:
+                        self._ahead.append(item)
+                except Exception as error:
+                    self._error = self._failure = error
+            if self._failure is not None:
+                raise self._failure

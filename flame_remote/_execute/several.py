@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from itertools import islice
 from typing import Any
 
@@ -59,7 +59,7 @@ class TakenApart:
         if len(values) < self._count:
             return self._wrong(_values(len(values)))
         if len(values) > self._count:
-            number = len(value) if hasattr(value, "__len__") else 0
+            number = len(value) if isinstance(value, Sized) else 0
             came = _values(number) if number else f"more than {self._count}"
             return self._wrong(came)
         return Several(values)

@@ -50,7 +50,10 @@ class Ticket(NamedTuple):
 
 
 class TargetEntry(NamedTuple):
-    """User code. `code` is its pickle, or the Key under which that lies; empty for a method."""
+    """User code. `code` is its pickle, or the Key under which that lies; empty for a method.
+
+    With `refs` inside, it is loaded for each batch anew, so that a worker keeps none of them.
+    """
 
     id: int
     kind: str
@@ -58,6 +61,7 @@ class TargetEntry(NamedTuple):
     code: bytes | Key
     method: str
     max_concurrency: int
+    refs: bool = False
 
 
 class CallEntry(NamedTuple):

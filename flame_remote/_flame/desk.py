@@ -232,9 +232,9 @@ class Desk:
                 for call in calls:
                     call.step(Step.SENT)
                 made.append(self._shipment(lane, calls))
-            if lane.needs_carrier:
+            if lane.needs_carrier(now):
                 made.append(self._shipment(lane, []))
-            if lane.look_again_after() is None:
+            if lane.look_again_after(now) is None:
                 del self._touched[lane]
         return made
 
@@ -263,9 +263,10 @@ class Desk:
         """Return what somebody must know who gets these refs."""
         return self.table.tickets(ids, self._mailbox)
 
-    def look_again_after(self) -> float | None:
+    def look_again_after(self, now: float) -> float | None:
         """Return after how many seconds shipments() may return more, though nothing happens."""
-        waits = [wait for lane in self._touched if (wait := lane.look_again_after()) is not None]
+        lanes = self._touched
+        waits = [wait for lane in lanes if (wait := lane.look_again_after(now)) is not None]
         return min(waits, default=None)
 
     def created(self, shipment: Shipment, task_id: str) -> None:
@@ -304,7 +305,9 @@ class Desk:
         fresh: list[Stored] = []
         for result in reply.results:
             fresh += self._take_result(lane.sent.get(result.id), result, tickets)
-        self.table.pin(f"{lane.plan.session_id} {reply.process}", reply.number, reply.held)
+        if reply.process != self.table.owner:  # else we would hold things for holding them
+            process = f"{lane.plan.session_id} {reply.process}"
+            lane.note_held(self.table.pin(process, reply.number, reply.held), now)
         self._work_off()
         self.table.release([stored.id for stored in fresh])
         if shipment.ends:

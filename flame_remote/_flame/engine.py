@@ -150,8 +150,13 @@ class FlameEngine(Engine):
             event = events.popleft()
             if type(event) is int:
                 self._table.count(event)
-            else:
+                continue
+            try:
                 event()
+            except Exception:  # a bug; but what else is in the row must not suffer
+                import logging
+
+                logging.getLogger("flame_remote").exception("the engine failed at %r", event)
         gone = self._table.take_gone()
         for data in gone.unread:
             self._callbacks.call(partial(report_unread, data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from flame_remote._spec import Demand
 from .batching import MAX_CALLS, Batcher, Item
 from .calls import Call, CallState
 
+# When a process that refers to objects of ours is asked whether it still does.
+_FIRST_REPORT_SECONDS: Final = 0.2
+_LAST_REPORT_SECONDS: Final = 60.0
 _GIB: Final = 1 << 30
 _SMALL: Final = 128 << 20  # what an instance without a CPU asks for: nothing at all is never given
 
@@ -63,6 +67,8 @@ class Lane:
         self.on_idle: Callable[[], object] | None = (
             None  # of a service that ends: when it is closed
         )
+        self.report_at = math.inf  # when to ask its processes again which objects they hold
+        self._report_pause = 0.0
         self.not_before = 0.0  # when the queue may be looked at, in seconds of the engine's clock
 
     @property
@@ -119,13 +125,29 @@ class Lane:
             self._kept_since = now
         return now - self._kept_since < self.grace
 
-    def look_again_after(self) -> float | None:
-        """Return after how many seconds there may be something to take, though nothing happens."""
+    def look_again_after(self, now: float) -> float | None:
+        """Return after how many seconds there may be something to send, though nothing happens."""
+        report = max(0.0, self.report_at - now) if not self.under_way else math.inf
+        queue = self._look_at_queue_after()
+        wait = report if queue is None else min(queue, report)
+        return wait if wait < math.inf else None
+
+    def _look_at_queue_after(self) -> float | None:
         if not self.queue or self.queue[0].state is not CallState.QUEUED:
             return None
         if self._kept_since is not None:
             return self.grace
         return self._batcher.look_again_after(self.under_way)
+
+    def note_held(self, holds: bool, now: float) -> None:
+        """A process has said whether it still refers to objects of ours.
+
+        It can tell no more until it is asked, so it is, again and again but ever more rarely.
+        """
+        self._report_pause = min(2 * self._report_pause, _LAST_REPORT_SECONDS)
+        if not holds or not self._report_pause:
+            self._report_pause = _FIRST_REPORT_SECONDS
+        self.report_at = now + self._report_pause if holds else math.inf
 
     def note_reply(self, now: float) -> None:
         """A Flame task has ended."""
@@ -137,10 +159,12 @@ class Lane:
         """Whether calls are under way, or go on without a Flame task."""
         return self.under_way > 0 or self.running > 0
 
-    @property
-    def needs_carrier(self) -> bool:
-        """Whether outcomes can only come with a further Flame task."""
-        return not self.under_way and (self.running > 0 or bool(self.cancelled) or self.ends)
+    def needs_carrier(self, now: float) -> bool:
+        """Say whether something can only be said or heard with a further Flame task."""
+        if self.under_way or self.how_it_died:
+            return False
+        has_news = self.running > 0 or bool(self.cancelled) or self.ends
+        return has_news or now >= self.report_at
 
     def _ready(self) -> list[Item]:
         """Return what may be sent, as far as it matters how much that is."""

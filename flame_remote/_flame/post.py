@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -91,9 +92,7 @@ class Post:
         for lane in _taken(desk.closing):
             self._start(self._close_lane(lane))
         self._tell_if_sent()
-        wait = desk.look_again_after()
-        if wait is not None and self._timer is None:
-            self._timer = self._cluster.loop.call_later(wait, self._look_again)
+        self._look_again_after(desk.look_again_after(monotonic()))
 
     def close(self) -> None:
         """Begin nothing any more."""
@@ -110,6 +109,16 @@ class Post:
     async def _end_actor(self, session_id: str) -> None:
         batch = Batch(self._desk.table.owner, session_id, self.common, (), (), (), ends=True)
         await self._cluster.create_task(session_id, request_pickle(dump(batch)))
+
+    def _look_again_after(self, seconds: float | None) -> None:
+        if seconds is None:
+            return
+        loop = self._cluster.loop
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + seconds:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(seconds, self._look_again)
 
     def _look_again(self) -> None:
         self._timer = None
@@ -327,6 +336,9 @@ class Post:
 
     async def _close_lane(self, lane: Lane) -> None:
         self._turns.pop(lane, None)
+        if lane.ordered and lane.is_busy:  # it was killed: what goes on there must end first
+            with suppress(FlameError):
+                await self._end_actor(lane.plan.session_id)
         session_id, pause = lane.plan.session_id, _CLOSE_AGAIN_SECONDS
         while lane.is_known and not self._closed and not await self._is_closed(session_id):
             await asyncio.sleep(pause)
@@ -360,7 +372,7 @@ def entry_of(target: Target) -> TargetEntry:
     """Return a target as workers get it."""
     return TargetEntry(
         *(target.id, target.kind.value, target.name, target.code),
-        *(target.method, target.max_concurrency),
+        *(target.method, target.max_concurrency, bool(target.refs)),
     )
 
 

@@ -70,6 +70,13 @@ class Code:
             for entry in entries:
                 self._entries.setdefault(entry.id, entry)
 
+    def forget(self, entries: tuple[TargetEntry, ...]) -> None:
+        """Let go of functions with refs inside; whoever has begun to call one has it."""
+        with self._lock:
+            for entry in entries:
+                if entry.refs:
+                    self._loaded.pop(entry.id, None)
+
     def entry(self, target_id: int) -> TargetEntry:
         """Return what is known of a target."""
         return self._entries[target_id]

@@ -283,18 +283,21 @@ class Table:
             if stored.owner != self.owner and stored.count > (stored.call is not None)
         )
 
-    def pin(self, process: str, number: int, held: Iterable[ObjectId]) -> None:
+    def pin(self, process: str, number: int, held: Iterable[ObjectId]) -> bool:
         """Keep what a process says it refers to; replaces what it has said before.
+
+        Returns whether there is anything to keep.
 
         `number` counts what the process says: what is older than the latest is out of date.
         """
         before, old = self._pins.get(process, (-1, frozenset()))
         if number <= before:
-            return
+            return bool(old)
         new = frozenset(object_id for object_id in held if object_id in self.by_id)
         self.hold(new - old)
         self._pins[process] = number, new
         self.release(old - new)
+        return bool(new)
 
     def unpin(self, session: str) -> None:
         """Forget what the processes of a session referred to: they are no more."""

@@ -57,6 +57,7 @@ class Worker:
             finished = _FunctionBatch(self._engine, self._runner, batch.calls).run()
             engine.release(held)
             running = 0
+        self._code.forget(batch.targets)
         return dump(self._reply(batch, finished, _seconds_of(finished), running))
 
     def _load(self, data: bytes) -> Batch:

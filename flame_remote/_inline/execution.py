@@ -78,9 +78,7 @@ class CallExecutor:
         self._limits.began(spec)
         return function, args, kwargs
 
-    def conclude(
-        self, spec: TaskSpec, succeeded: bool, value: Any
-    ) -> Content:
+    def conclude(self, spec: TaskSpec, succeeded: bool, value: Any) -> Content:
         """Return what is to be kept of how a call ended; a list if that is several objects."""
         if not succeeded:
             return self._raised(spec, value)
@@ -130,9 +128,7 @@ def _with_options(
     return function.in_place(inner, deadline) if isinstance(function, Attempts) else inner
 
 
-def parts_of(
-    spec: TaskSpec, content: Content
-) -> Iterator[tuple[ObjectId, Packed | Outcome]]:
+def parts_of(spec: TaskSpec, content: Content) -> Iterator[tuple[ObjectId, Packed | Outcome]]:
     """Yield what each of a call's objects is to be filled with, its own the last."""
     parts = spec.returns or ()
     if isinstance(content, list):

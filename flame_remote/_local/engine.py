@@ -287,7 +287,7 @@ class LocalEngine(Engine):
         core = self._core
         call = partial(call_back, callback, ref, ctrl_c=True)
         core.new_watchers.append((stored, CallbackWatcher(call, core.callbacks)))
-        if stored.kind and not core.drain_is_due:
+        if _KIND(stored) and not core.drain_is_due:  # asked again
             core.drain_is_due = True
             self._loop.wake()
 

@@ -66,6 +66,8 @@ Callback = Callable[[ObjectRef[Any]], object]
 class WorkerEngine(Engine):
     """What `flame.get` and the others use inside a task. Safe to call from any thread."""
 
+    callbacks_may_wait = False  # they run in the thread that reads what would end the wait
+
     def __init__(self, session: str, worker: Worker, resources: Mapping[str, float]) -> None:
         # Constant after construction.
         self.session = session

@@ -90,7 +90,12 @@ class Placement:
                 continue
             last = next(reversed(worker.assigned.values()))
             target = last.spec.target
-            if last.priority != priority or last.depth != depth or target.demand != demand or last.lease is None:
+            if (
+                last.priority != priority
+                or last.depth != depth
+                or target.demand != demand
+                or last.lease is None
+            ):
                 continue
             window = self._pace.window(target.id)
             room = window - len(worker.assigned)

@@ -154,7 +154,6 @@ class Tasks:
 
         `endings` pairs each with whether it succeeded.
         """
-        table = self.table
         for task_id, succeeded in endings:
             record = assigned.pop(task_id, None)
             if record is None or record.state is not TaskState.ASSIGNED:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from flame_remote._refs import ObjectRef, collecting_refs
 from flame_remote.exceptions import SerializationError
 
-from . import own_modules, read_only
+from . import own_modules
 
 # A value up to this size rides in messages; a larger one goes to shared memory. Copying 100 KiB
 # five times through the stream costs about what one mapping costs (benchmarks/store.py).
@@ -49,6 +49,10 @@ class Packed:
     def rides_inline(self) -> bool:
         """Whether the value is small enough to travel inside a message."""
         return not self.buffers and len(self.data) <= INLINE_LIMIT_BYTES
+
+
+# What rebuilds values once anybody has asked for read-only arrays; see read_only.py.
+special_unpack: Callable[[bytes | memoryview, Sequence[Any]], Any] | None = None
 
 
 def is_atom(value: object) -> bool:
@@ -95,8 +99,8 @@ def pack(value: object, describe: Callable[[], str]) -> Packed:
 
 def unpack(data: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any:
     """Rebuild a value. Runs the value's own code; raises whatever that raises."""
-    if read_only.wanted and read_only.is_wanted_here():
-        return read_only.load(data, buffers)
+    if special_unpack is not None:
+        return special_unpack(data, buffers)
     return pickle.loads(data, buffers=buffers)
 
 

@@ -9,40 +9,30 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from . import packing
+
 _mode = threading.local()
-# How many threads want that just now: where it is 0, which is nearly always, nobody need look
-# further. Guarded by _lock.
-wanted = 0
-_lock = threading.Lock()
 
 
 @contextmanager
 def arrays_read_only() -> Iterator[None]:
     """Within the block, what this thread unpacks has read-only buffers and numpy arrays."""
-    global wanted
-    before = is_wanted_here()
-    with _lock:
-        wanted += 1
+    before = getattr(_mode, "is_on", False)
+    packing.special_unpack = _unpack  # for good: others look at their own mode
     _mode.is_on = True
     try:
         yield
     finally:
         _mode.is_on = before
-        with _lock:
-            wanted -= 1
 
 
-def is_wanted_here() -> bool:
-    """Say whether this thread is inside `arrays_read_only`."""
-    return getattr(_mode, "is_on", False)
-
-
-def load(data: bytes | memoryview, buffers: Sequence[Any]) -> Any:
-    """Rebuild a value as `unpack` does, with arrays that cannot be written to."""
+def _unpack(data: bytes | memoryview, buffers: Sequence[Any]) -> Any:
+    """Rebuild a value, with arrays that cannot be written to if this thread wants them so."""
+    if not getattr(_mode, "is_on", False):
+        return pickle.loads(data, buffers=buffers)
     views = [memoryview(buffer).toreadonly() for buffer in buffers]
     value = _Unpickler(io.BytesIO(data), buffers=views).load()
-    flags = getattr(value, "flags", None)
-    if type(value).__module__ == "numpy" and hasattr(flags, "writeable"):
+    if type(value).__module__ == "numpy" and hasattr(value, "setflags"):
         value.setflags(write=False)  # one that does not lie in one piece
     return value
 

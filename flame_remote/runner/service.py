@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flame_remote._execute.attempts import Attempts
 from flame_remote._options import ActorOptions, MethodOptions, TaskOptions, demand_of
@@ -26,8 +26,10 @@ from flame_remote._wire.packing import NUMBERS, Packed
 from flame_remote.engine import Engine
 from flame_remote.exceptions import SessionEndedError
 
-from .repeated import RepeatedArguments
 from .source import Source, by_name, export
+
+if TYPE_CHECKING:
+    from .repeated import RepeatedArguments
 
 _are_numbers = NUMBERS.issuperset
 
@@ -52,9 +54,9 @@ class Service:
         # Looked up once: each saves a twentieth of a microsecond per call.
         self._new_id = engine.new_id
         self._current_task = engine.current_parent
-        self._engine_submit: Callable[[TaskSpec], Any] = engine.submit
+        self._engine_submit: Callable[[TaskSpec], ObjectRef[Any]] = engine.submit
 
-    def submit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def submit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ObjectRef[Any]:
         """Hand one call to the engine. Returns at once, with the ref of what it will return.
 
         With `num_returns` other than 1 that is a list of refs, or None for 0.
@@ -109,16 +111,21 @@ _repeated: weakref.WeakKeyDictionary[Engine, RepeatedArguments] = weakref.WeakKe
 
 
 def _repeated_of(engine: Engine) -> RepeatedArguments:
+    from .repeated import RepeatedArguments  # not needed before an argument is large
+
     found = _repeated.get(engine)
     return _repeated.setdefault(engine, RepeatedArguments()) if found is None else found
 
 
-def returning(engine: Engine, count: int) -> Callable[[TaskSpec], Any]:
+def returning(engine: Engine, count: int) -> Callable[[TaskSpec], ObjectRef[Any]]:
     """Return what hands calls to the engine in place of `Engine.submit`, as `num_returns` asks.
 
-    It returns the ref of a call's value, or a list of as many refs as that has parts, or None.
+    It returns the ref of a call's value; else a list of as many refs as that has parts, or None,
+    which the type does not say: whoever sets the option knows.
     """
-    return engine.submit if count == 1 else partial(_submit_several, engine, count)
+    if count == 1:
+        return engine.submit
+    return cast("Callable[[TaskSpec], ObjectRef[Any]]", partial(_submit_several, engine, count))
 
 
 def _submit_several(engine: Engine, count: int, spec: TaskSpec) -> list[ObjectRef[Any]] | None:
@@ -192,7 +199,7 @@ class MethodService(Service):
         self._engine_submit = returning(instance._engine, options.num_returns)
         self._instance = instance
 
-    def submit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def submit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ObjectRef[Any]:
         """Hand one call to the engine; as in Service."""
         actor = self._instance._id
         if not kwargs and _are_numbers(map(type, args)):

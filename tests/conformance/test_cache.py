@@ -1,4 +1,4 @@
-"""Results that outlive their program: what is known starts no task, what has changed is not known."""
+"""Results that outlive their program: what is known starts no task, what has changed does."""
 
 from __future__ import annotations
 

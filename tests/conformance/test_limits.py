@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from typing import Any
 
@@ -66,9 +65,7 @@ def test_a_deadline_covers_the_time_before_a_call_runs_and_the_time_that_it_does
         flame.get(wait_a_little.options(deadline=SOON).remote())
     assert isinstance(caught.value, TimeoutError)
     assert isinstance(caught.value, flame.DeadlineExceededError)
-    assert str(caught.value) == (
-        "wait_a_little() did not end within the deadline of 0.05 s"
-    )
+    assert str(caught.value) == ("wait_a_little() did not end within the deadline of 0.05 s")
 
 
 def test_a_deadline_holds_for_what_the_call_starts() -> None:

@@ -205,7 +205,7 @@ def test_what_a_generator_cannot_have_is_refused() -> None:
         def plain() -> None:
             pass
 
-    with pytest.raises(TypeError, match="takes no argument"):
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
         count.remote()
-    with pytest.raises(TypeError, match="cannot be passed on"):
+    with pytest.raises(flame.SerializationError):
         fail_after.remote(count.remote(1))

@@ -39,3 +39,39 @@ def test_cpythons_own_tests_of_executors_pass() -> None:
     passed = re.search(r"(\d+) passed, \d+ skipped, 0 failed", ended.stdout)
     assert passed is not None
     assert int(passed[1]) >= LEAST_PASSED
+
+
+AT_EXIT = """
+import atexit, pathlib, sys, threading
+
+@atexit.register
+def run_last():
+    try:
+        executor.submit(id, None)
+    except RuntimeError as error:
+        print(error)
+
+import flame_remote as flame
+
+def touch(path):
+    threading.Event().wait(0.2)
+    pathlib.Path(path).touch()
+
+executor = flame.Executor(2)
+executor.submit(touch, sys.argv[1])
+executor.shutdown(wait=False)
+"""
+
+
+def test_at_exit_calls_are_waited_for_and_no_more_are_taken(tmp_path: Path) -> None:
+    """As CPython's tests ask that name the executor in programs of their own."""
+    done = tmp_path / "done"
+    ended = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, str(done)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("cannot schedule new futures after")
+    assert done.exists()
