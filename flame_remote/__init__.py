@@ -63,11 +63,8 @@ from __future__ import annotations
 import typing as _typing
 
 from flame_remote._actor import ActorClass
-from flame_remote._actor_pool import ActorPool
 from flame_remote._api import cancel, free, get, kill, put, wait
-from flame_remote._as_completed import AsCompleted, as_completed
 from flame_remote._handle import ActorHandle
-from flame_remote._queue import Queue
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction, remote
 from flame_remote._retry import Retry
@@ -184,10 +181,13 @@ __all__ = [
 
 if _typing.TYPE_CHECKING:
     from flame_remote import state
+    from flame_remote._actor_pool import ActorPool
+    from flame_remote._as_completed import AsCompleted, as_completed
     from flame_remote._cache import Cache
     from flame_remote._executor import Executor
     from flame_remote._knowing import Context, context, explain, timeline
     from flame_remote._progress import progress
+    from flame_remote._queue import Queue
     from flame_remote._replay import replay, save_failed_calls
     from flame_remote._scope import Scope, scope
     from flame_remote._stream import ObjectRefGenerator
@@ -195,6 +195,10 @@ if _typing.TYPE_CHECKING:
 
 # What few programs need, or what costs much to import, and where it is.
 _LATER: _typing.Final = {
+    "ActorPool": "_actor_pool",
+    "AsCompleted": "_as_completed",
+    "Queue": "_queue",
+    "as_completed": "_as_completed",
     "Cache": "_cache",
     "WeakRef": "_weak",
     "Context": "_knowing",

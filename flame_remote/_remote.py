@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flame_remote import _current
-from flame_remote._execute.producing import makes_items
 from flame_remote._actor import ActorClass
+from flame_remote._execute.producing import makes_items
 from flame_remote._options import (
     ActorOptions,
     ActorOptionsDict,

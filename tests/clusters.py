@@ -19,7 +19,7 @@ from flame_remote.core.context import FlameContext
 from flame_remote.core.nodes import list_nodes
 from flame_remote.core.objects import delete_object, get_bytes, put_bytes
 
-# Both set: the conformance suite runs on the cluster at these URLs, which must serve it alone.
+# Both set: the conformance suite and the Runner guide's examples run on the cluster there.
 ENDPOINT: Final = "FLAME_TEST_ENDPOINT"
 CACHE_ENDPOINT: Final = "FLAME_TEST_CACHE_ENDPOINT"
 
@@ -77,11 +77,11 @@ def detached_cluster(**options: str | int | None) -> Iterator[Cluster]:
         process.stdout.read()  # until the last of them has ended
 
 
-def _given_cluster() -> AbstractContextManager[Cluster] | None:
-    """Return the cluster that the environment names for the tests, such as a real Flame."""
+def some_cluster() -> AbstractContextManager[Cluster]:
+    """Return the cluster that the environment names for tests, such as a real Flame, or run one."""
     endpoint, cache_endpoint = (os.environ.get(name) for name in (ENDPOINT, CACHE_ENDPOINT))
     if endpoint is None or cache_endpoint is None:
-        return None
+        return detached_cluster()
     return nullcontext(Cluster(endpoint, cache_endpoint, folder=""))
 
 
@@ -105,7 +105,7 @@ def grpc_running(cluster: Cluster) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def flame_cluster() -> Iterator[Cluster]:
     """Run a cluster with our own workers until the last test, unless one is given."""
-    with _given_cluster() or detached_cluster() as cluster, grpc_running(cluster):
+    with some_cluster() as cluster, grpc_running(cluster):
         yield cluster
 
 

@@ -39,13 +39,24 @@ def test_an_unknown_engine_is_refused_with_the_nearest_name() -> None:
         load_config("inlin", environment={})
     assert str(caught.value) == (
         "there is no engine 'inlin' (did you mean 'inline'?); "
-        "possible engines: 'embedded', 'local', 'inline'"
+        "possible engines: 'embedded', 'local', 'inline', 'flame'"
     )
 
 
-def test_an_address_is_refused_and_says_what_is_possible() -> None:
-    with pytest.raises(InvalidOptionError, match=r"flame://host:8080.*possible engines: 'embedded"):
-        load_config("flame://host:8080", environment={})
+@pytest.mark.parametrize(
+    ("address", "endpoint"),
+    [("flame://host:8080", "http://host:8080"), ("flames://host", "https://host")],
+)
+def test_an_address_of_a_cluster_names_the_engine_and_its_endpoint(
+    address: str, endpoint: str
+) -> None:
+    config = load_config(address, environment={})
+    assert (config.engine, config.endpoint) == ("flame", endpoint)
+
+
+def test_another_address_is_refused_and_says_what_is_possible() -> None:
+    with pytest.raises(InvalidOptionError, match=r"ray://host:8080.*'flame://host:port'"):
+        load_config("ray://host:8080", environment={})
 
 
 @pytest.mark.parametrize(

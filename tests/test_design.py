@@ -93,7 +93,7 @@ def test_numbers_in_the_design_are_those_of_the_code() -> None:
         f"up to {helping.MAX_HELP_DEPTH} deep",
         f"{fleet.MAX_FRACTIONAL_WORKERS} where tasks ask for less than a CPU",
         f"Up to {packing.INLINE_LIMIT_BYTES // 1024} KiB ride in messages",
-        f"At most {progress.PROGRESS_BYTES // 8} workers at a time",
+        f"At most {progress.WORDS} workers at a time",
         f"marker `{spawner.MARKER}`",
     ):
         assert text in " ".join(DESIGN.split()), text
@@ -146,4 +146,4 @@ def test_lines_of_the_spawner_are_those_of_the_code() -> None:
     assert in_page["do"] == set(re.findall(r'"do": "(\w+)"', source))
     assert in_page["is"] == set(re.findall(r'"is": "(\w+)"', source))
     assert f"{progress.PROGRESS_BYTES} bytes" in FORMATS
-    assert f"{progress.PROGRESS_BYTES // 8} times u64" in FORMATS
+    assert f"{progress.WORDS} times u64" in FORMATS

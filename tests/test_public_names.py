@@ -13,7 +13,18 @@ from flame_remote import exceptions, runner
 
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
-VERBS = ["cancel", "free", "get", "init", "is_initialized", "kill", "put", "remote", "shutdown", "wait"]
+VERBS = [
+    "cancel",
+    "free",
+    "get",
+    "init",
+    "is_initialized",
+    "kill",
+    "put",
+    "remote",
+    "shutdown",
+    "wait",
+]
 KNOWING = ["context", "explain", "replay", "save_failed_calls", "scope", "state", "timeline"]
 
 
@@ -25,7 +36,8 @@ def test_public_names_are_exactly_these() -> None:
     }
     others = {"Actor", "ActorClass", "ActorHandle", "ObjectFuture", "ObjectRef", "RemoteFunction"}
     more = {"ActorPool", "AsCompleted", "Executor", "Queue", "Session", "as_completed", "method"}
-    more |= {*KNOWING, "Context", "Scope", "progress", "Cache", "WeakRef", "Retry", "ObjectRefGenerator"}
+    more |= {*KNOWING, "Cache", "Context", "ObjectRefGenerator", "Retry", "Scope", "WeakRef"}
+    more |= {"progress"}
     assert set(flame.__all__) == {*VERBS, *more, *others, *errors}
     assert flame.__all__ == sorted(flame.__all__)
 

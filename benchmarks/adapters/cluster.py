@@ -7,6 +7,7 @@ names: give stock flamepy's, so that both clients have the same.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -68,6 +69,10 @@ class Flamepy(Adapter):
         self._stack.close()
 
     def task(self, function: Callable[..., Any]) -> Submit:
+        import cloudpickle
+
+        # Workers have no `benchmarks`; our engine sends the code of such modules by itself.
+        cloudpickle.register_pickle_by_value(sys.modules[function.__module__])
         service: Submit = self._runner.service(function)
         return service
 

@@ -82,7 +82,12 @@ def new_exception(
     for name, value in fields.items():
         with suppress(Exception):  # read-only: it came with args
             object.__setattr__(error, name, value)  # the class may forbid it, as frozen ones do
-    error.__dict__.update(attributes)
+    for name, value in attributes.items():
+        if isinstance(getattr(cls, name, None), MemberDescriptorType):
+            # Where it came from, the class had come by value, and so without its slots.
+            object.__setattr__(error, name, value)
+        else:
+            error.__dict__[name] = value
     return error.with_traceback(build_traceback([Frame(*frame) for frame in frames]))
 
 

@@ -502,7 +502,8 @@ class Desk:
             part = parts.get(object_id, result)
             self._fill(self.table.by_id[object_id], part.kind, part.data, part.inside)
         own = self.table.by_id[call.spec.id]
-        own.was_read = call.spec.returns is not None  # nobody has a ref to it
+        # Of a whole nobody has a ref, and an actor's end is told by its calls.
+        own.was_read = call.spec.returns is not None or bool(call.lane.how_it_died)
         self._fill(own, result.kind, result.data, result.inside)
 
     def _fill(self, stored: Stored, kind: int, data: Any, inside: tuple[ObjectId, ...]) -> None:

@@ -463,10 +463,11 @@ class InlineEngine(Engine):
             elif spec.id in self._cancelled:
                 content = failed(TaskCancelledError(spec.target.name))
             if not self._closed:
-                for object_id, part in parts_of(spec, content):
+                for place, (object_id, part) in enumerate(parts_of(spec, content)):
                     stored = self._objects.get(object_id)
                     if stored is not None:
                         self._objects.fill(stored, part)
+                        stored.was_read |= place > 0  # one report of an error is enough
                         callbacks += stored.callbacks
                         stored.callbacks = []
             constructed = self._actors.get(spec.id)

@@ -22,7 +22,6 @@ from .limits import Limits
 from .nesting import is_stack_nearly_full
 from .objects import ObjectTable
 
-
 # What is kept of how a call ended; a list if its value was taken apart.
 Content = Packed | Outcome | list[Packed | Outcome]
 

@@ -1,4 +1,4 @@
-"""Time limits where nobody can interrupt a call: looked at before it runs, and when it has ended."""
+"""Time limits where nobody can interrupt a call: looked at before it runs, and after its end."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from flame_remote._execute.attempts import Again, Attempts
 from flame_remote._execute.call import execute, is_coroutine
@@ -33,6 +33,8 @@ from .output import TaskOutput
 from .shelter import Struck
 from .values import Opened, Storage, open_values
 from .worker import Worker, current_task
+
+_AGAIN: Final = int(Kind.AGAIN)
 
 
 class Unloadable(Exception):
@@ -150,6 +152,9 @@ class Runner:
             if output.partial:
                 output.end_task()
         link.end_task(result, keep, started, target_id if type(target_id) is int else 0)
+        if result[1] == _AGAIN:  # it may come back, and has not started then
+            link.flush()
+            worker.forget_started()
 
     def _prepare_and_call(self, entry: TaskEntry) -> tuple[float, tuple[bool, Any]]:
         """Return when the call began, and what `execute` answers. Leaves the task exposed."""

@@ -55,7 +55,7 @@ class Worker:
         # Appended to and popped by any thread; a deque's methods are atomic.
         self.inbox: deque[TaskEntry] = deque()
         self.helping: deque[TaskEntry] = deque()
-        # What is special about tasks to come; added by the thread that reads, taken by who runs one.
+        # What is special about tasks to come; the thread that reads adds, who runs one takes.
         self.abouts: dict[TaskId, About] = {}
         # Written by the main thread only.
         self.running: TaskId = 0
@@ -122,6 +122,10 @@ class Worker:
         """Say that the task has started, where the driver sees it even if this process dies now."""
         self._progress[0] = task_id
         self.running = task_id
+
+    def forget_started(self) -> None:
+        """Say that the task that has started last is none to count, should this process die now."""
+        self._progress[0] = 0
 
     def run_helping(self) -> None:
         """Run what was sent to be run on top of the task that is blocked. Sheltered."""

@@ -22,7 +22,8 @@ class TasksEnded:
     """Results from one worker. `endings` pairs each task with whether it succeeded.
 
     `again` are those of which an attempt has failed that is not the last: after how many seconds
-    the next may begin, and what is to be said of this one. `seconds` says per target how many calls took how long, as the worker measured it.
+    the next may begin, and what is to be said of this one. `seconds` says per target how many calls
+    took how long, as the worker measured it.
     """
 
     worker_id: WorkerId

@@ -10,7 +10,6 @@ from flame_remote._spec import Demand
 from .records import TaskRecord
 from .states import TASK_TRANSITIONS, TaskState, TaskStep, advance
 
-
 # Priority, depth and demand: what tasks have in common that wait in one queue.
 Kind = tuple[int, int, Demand]
 

@@ -8,10 +8,8 @@ that kind is running, functions and classes of such files are sent as code.
 from __future__ import annotations
 
 import sys
-import sysconfig
 import threading
 from functools import lru_cache
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
@@ -88,6 +86,8 @@ def _is_own(module_name: str) -> bool:
     file = getattr(sys.modules.get(module_name), "__file__", None)
     if not file:
         return False
+    from pathlib import Path  # with the next one 5 ms that only an engine on a cluster need spend
+
     path = Path(file)
     if any(part in _INSTALLED for part in path.parts):
         return False
@@ -96,4 +96,6 @@ def _is_own(module_name: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _folders_of_python() -> tuple[str, ...]:
+    import sysconfig
+
     return tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})

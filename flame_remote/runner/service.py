@@ -76,7 +76,9 @@ class Service:
             return self._engine_submit(spec)
         return self._submit_packed(args, kwargs, 0)
 
-    def _submit_packed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], actor: int) -> Any:
+    def _submit_packed(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], actor: int
+    ) -> ObjectRef[Any]:
         parameters = () if self._signature is None else self._signature.positional
         arguments = pack_arguments(args, kwargs, self.target.name, parameters)
         engine = self.engine

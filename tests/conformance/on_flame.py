@@ -12,7 +12,7 @@ WHY_NOT: Final[Mapping[str, str]] = {
         "a value on a cluster belongs to the process that made it, and only that can free it"
     ),
     "test_a_weak_ref_can_be_passed_to_a_task_and_keeps_nothing": (
-        "a worker of a cluster knows an object by what a ref brings along, and a weak ref brings none"
+        "a worker of a cluster knows an object by what a ref brings, and a weak ref brings nothing"
     ),
     "test_the_initializer_runs_before_the_first_call_in_each_worker": (
         "functions of this file are sent as code, so each has global variables of its own"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flame_remote._execute.portable import dump_exception, load_exception
+from flame_remote._execute.portable import dump_exception, load_exception, new_exception
 
 
 class TwoArguments(Exception):
@@ -169,3 +169,8 @@ def test_an_exception_of_which_nothing_can_travel_is_none() -> None:
 def test_bytes_of_something_else_are_refused() -> None:
     with pytest.raises(TypeError, match="became a int"):
         load_exception(pickle.dumps(5))
+
+
+def test_what_lay_in_slots_that_a_class_lost_on_its_way_is_put_into_them() -> None:
+    error: Any = new_exception(WithSlots, ("slots",), {"code": 5, "note": "x"}, {})
+    assert (error.code, error.note) == (5, "x")

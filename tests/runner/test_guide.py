@@ -25,7 +25,7 @@ from flame_remote.core import (
 from flame_remote.core.connection import get_connection
 from flame_remote.runner import ObjectFuture, Runner, SessionContext
 
-from ..clusters import Cluster, detached_cluster
+from ..clusters import Cluster, some_cluster
 
 
 def sum_fn(a: int, b: int) -> int:
@@ -56,7 +56,7 @@ class Counter:
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[Cluster]:
     """Before the first test looks, so that what is kept per process is there."""
-    with detached_cluster() as cluster:
+    with some_cluster() as cluster:
         context = FlameContext.load(cluster.endpoint, cluster.cache_endpoint)
         connection = get_connection(context)
         get_application("flmrun", connection=connection)
@@ -172,7 +172,8 @@ def test_state_outlives_the_worker(engine: str) -> None:
     with Runner("test") as runner:
         counter = runner.service(Counter(10), stateful=True)
         counter.increment()
-        with pytest.raises(flame.ActorDiedError, match=r"exit(ed with)? code 7"):
+        how = r"exit(ed with)? code 7|transport error"  # the latter is what Flame itself says
+        with pytest.raises(flame.ActorDiedError, match=how):
             counter.crash().get()
         assert counter.get_count().get() == 11
 

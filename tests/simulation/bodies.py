@@ -81,6 +81,10 @@ def run(
             assert task is not None
             if task.starts <= step[1]:
                 raise Crash
+        elif kind == "flaky":
+            assert task is not None
+            if task.failed_attempts < step[1]:
+                return Failure("raised", task.id)
         elif kind == "raise":
             assert task is not None
             return Failure("raised", task.id)

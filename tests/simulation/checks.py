@@ -23,6 +23,8 @@ _KINDS: Final = {
     commands.Ending.CRASHED: "crashed",
     commands.Ending.ACTOR_DIED: "actor died",
     commands.Ending.UNSTARTABLE: "unstartable",
+    commands.Ending.DEADLINE: "deadline",
+    commands.Ending.TIMED_OUT: "timed out",
 }
 _ENDED: Final = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
 
@@ -57,6 +59,8 @@ class Checks:
         task = self._world.tasks[event.task_id]
         if task.outcome is not None or task.holder is None:
             return  # it has ended, with its actor
+        if task.record.cancelling:
+            return  # it may have stopped waiting before this was heard
         reported = [c for c in decided if type(c) is commands.ReportDeadlock]
         assert not reported or self._world.settings.cycles, f"nothing can wait for itself: {event}"
         real = waits_for_itself(self._world, task)
@@ -175,6 +179,11 @@ class Checks:
             assert command.because == task.actor.id
         elif command.ending is commands.Ending.CANCELLED:
             assert task.cancelled
+        elif command.ending is commands.Ending.DEADLINE:
+            assert self._world.now >= task.due
+        elif command.ending is commands.Ending.TIMED_OUT:
+            limit = task.template.timeout
+            assert 0 < limit <= self._world.now - task.sent_at + 1e-9  # of rounding
         elif command.ending is commands.Ending.UNSTARTABLE:
             assert self._world.failed_starts >= START_ATTEMPTS
         else:
@@ -189,6 +198,7 @@ class Checks:
         assert task.outcome is None, f"{task.id} ends twice: {task.outcome}, {outcome}"
         if task.cancelled:
             assert isinstance(outcome, Failure)
+        assert isinstance(outcome, Failure) or self._world.now <= task.due
 
     # --- what workers do --------------------------------------------------------------------
 
@@ -204,8 +214,9 @@ class Checks:
             return
         if target.max_retries >= 0:
             assert task.lost_running <= target.max_retries
-            assert target.max_retries > 0 or task.starts == 1
-        assert task.starts <= 1 + task.lost_running + task.lost_unreported
+            assert target.max_retries > 0 or task.starts == 1 + task.failed_attempts
+        assert task.starts <= 1 + task.lost_running + task.lost_unreported + task.failed_attempts
+        assert self._world.now >= task.rests_until
         self.task_resumes(worker, task)
 
     def task_resumes(self, worker: SimWorker, task: SimTask) -> None:

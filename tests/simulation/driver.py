@@ -12,7 +12,7 @@ from flame_remote._ids import TaskId
 from flame_remote._scheduling import commands, events
 from flame_remote._scheduling.fleet import START_ATTEMPTS, START_PAUSE_SECONDS
 
-from .tasks import Failure, Frame, Outcome, SimActor, SimRequest, SimTask
+from .tasks import Again, Failure, Frame, Outcome, SimActor, SimRequest, SimTask
 
 if TYPE_CHECKING:
     from .worker import SimWorker
@@ -64,10 +64,18 @@ class Driver:
                 self.settle(task, failed[0])
             else:
                 records.append(task.record)
+                self._note_deadline(task)
         if records:
             self.shell.feed(events.TasksSubmitted(records))
         else:
             self.shell.catch_up()
+
+    def _note_deadline(self, task: SimTask) -> None:
+        parent = self.world.tasks.get(task.spec.parent)
+        if parent is not None and parent.outcome is None:
+            task.due = parent.due
+        if task.template.deadline:
+            task.due = min(task.due, self.world.now + task.template.deadline)
 
     # --- messages of workers --------------------------------------------------------------
 
@@ -83,21 +91,34 @@ class Driver:
     def on_results(
         self,
         worker: SimWorker,
-        message: tuple[list[tuple[SimTask, Outcome]], dict[int, tuple[int, float]]],
+        message: tuple[list[tuple[SimTask, Outcome | Again]], dict[int, tuple[int, float]]],
     ) -> None:
         self._heard(worker)
-        results, seconds = message
+        told, seconds = message
+        results = [(task, how) for task, how in told if not isinstance(how, Again)]
+        again = []
+        for task, how in told:
+            if isinstance(how, Again) and task.holder is worker:
+                again.append((task.id, how.pause, "raised"))
+                self._is_to_rest(task, how.pause)
         endings = [
             (task.id, not isinstance(outcome, Failure))
             for task, outcome in results
             if task.outcome is None
         ]
-        decided = self.shell.decide(events.TasksEnded(worker.id, endings, seconds))
+        decided = self.shell.decide(events.TasksEnded(worker.id, endings, seconds, again))
         ended = {command.task_id for command in decided if type(command) is commands.EndTask}
         for task, outcome in results:
             if task.outcome is None and task.id not in ended:
                 self.settle(task, outcome)
         self.shell.perform(decided)
+
+    def _is_to_rest(self, task: SimTask, pause: float) -> None:
+        task.failed_attempts += 1
+        task.rests_until = self.world.now + pause
+        if task.holder is not None:
+            del task.holder.assigned[task.id]
+            task.holder = None
 
     def on_returned(self, worker: SimWorker, tasks: list[SimTask]) -> None:
         self._heard(worker)

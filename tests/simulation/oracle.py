@@ -7,6 +7,7 @@ fail, but only for a reason that lies in what has happened to it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class Model:
                     if result is None:
                         return None
                     value = mix(value, result)
-            elif kind == "raise":
+            elif kind == "raise" or (kind == "flaky" and step[1] >= template.attempts):
                 return None
         return value
 
@@ -111,11 +112,15 @@ def _is_justified(world: World, model: Model, task: SimTask, kind: str) -> bool:
     """Say whether something has happened that makes a task fail like this, by itself."""
     settings, target = world.settings, task.spec.target
     if kind == "raised":
-        return any(step[0] == "raise" for step in task.template.steps) and (
+        return any(step[0] in ("raise", "flaky") for step in task.template.steps) and (
             _expected(model, task) is None
         )
     if kind in ("cancelled", "interrupted"):
         return task.cancelled
+    if kind == "deadline":
+        return task.due < math.inf
+    if kind == "timed out":
+        return task.template.timeout > 0
     if kind == "crashed":
         return task.lost_running + task.lost_unreported > target.max_retries >= 0
     if kind == "actor died":

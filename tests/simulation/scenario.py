@@ -24,7 +24,7 @@ from typing import Any, Final
 #   ["post", back]  ["board", back, mode]        pins a ref to a board; waits for one from there
 #   ["cancel", back, force]  ["kill", back]  ["drop", back]
 #   ["crash", times]                             ends its process, in the first `times` attempts
-#   ["raise"]
+#   ["raise"]  ["flaky", times]                  raises; in the first `times` attempts
 Step = list[Any]
 
 FUNCTION: Final = "function"
@@ -41,6 +41,11 @@ class Template:
     demand: dict[str, float] = field(default_factory=dict)
     max_retries: int = 0
     max_concurrency: int = 1
+    attempts: int = 1  # times that it is started when it raises
+    pause: float = 0.0  # between them
+    deadline: float = 0.0  # seconds from the call on, 0 for none
+    timeout: float = 0.0  # seconds that it may run, 0 for any
+    priority: int | None = None
 
 
 @dataclass(slots=True)
@@ -97,6 +102,7 @@ class Scenario:
             or settings.failing_starts
             or settings.deaths
             or settings.fragility
+            or any(template.deadline or template.timeout for template in self.templates)
             or any(step[0] in ("cancel", "kill", "crash", "board") for step in steps)
         )
 
@@ -336,4 +342,26 @@ class _Author:
 
 def scenario_of(seed: int) -> Scenario:
     """Return the scenario of a seed: always the same."""
-    return _Author(seed).write()
+    scenario = _Author(seed).write()
+    _add_terms(scenario)
+    return scenario
+
+
+def _add_terms(scenario: Scenario) -> None:
+    """Let some functions be tried again, be urgent, or have little time."""
+    chosen = random.Random(scenario.seed + 0.5)  # apart: what is above stays as it was
+    chance, pick = chosen.random, chosen.choice
+    is_calm = scenario.is_calm
+    for template in scenario.templates:
+        if template.kind == FUNCTION:
+            if chance() < 0.2:
+                template.priority = pick([-1, 0, 1, 5])
+            if chance() < 0.2:
+                template.attempts = chosen.randint(2, 4)
+                template.pause = pick([0.0, 0.001, 0.02, 0.2])
+                template.steps.append(["flaky", chosen.randint(1, 4)])
+        if not is_calm and template.kind != ACTOR:
+            if chance() < 0.1:
+                template.deadline = pick([0.002, 0.02, 0.2])
+            if chance() < 0.1:
+                template.timeout = pick([0.002, 0.02, 0.2])

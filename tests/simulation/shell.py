@@ -114,6 +114,7 @@ class Shell:
         for task in tasks:
             self.world.checks.task_is_sent(task, worker)
             task.holder = worker
+            task.sent_at = self.world.now
             worker.assigned[task.id] = task
             if task.spec.actor and task.actor is not None:
                 task.actor.sent(task)

@@ -43,6 +43,9 @@ class Tables:
             assert task.holder is None
             missing = sum(argument.outcome is None for argument in task.arguments)
             assert record.missing == missing
+            if record.state is TaskState.RESTING:
+                assert task.rests_until > 0
+                continue
             assert (record.state is TaskState.READY) == (missing == 0)
             assert not record.cancelling
             if record.state is TaskState.READY:

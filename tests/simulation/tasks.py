@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,15 @@ class Failure:
         return f"{self.kind} in {self.origin}"
 
 
+class Again:
+    """An attempt has failed that was not the last; as long a pause follows."""
+
+    __slots__ = ("pause",)
+
+    def __init__(self, pause: float) -> None:
+        self.pause = pause
+
+
 Outcome = int | Failure
 
 
@@ -39,6 +49,8 @@ class SimTask:
         "arguments",
         "caller",
         "cancelled",
+        "due",
+        "failed_attempts",
         "handles",
         "holder",
         "id",
@@ -48,6 +60,8 @@ class SimTask:
         "order",
         "outcome",
         "record",
+        "rests_until",
+        "sent_at",
         "spec",
         "starts",
         "template",
@@ -77,6 +91,10 @@ class SimTask:
         self.watchers: list[SimRequest] | None = None
         self.holder: SimWorker | None = None  # where it was sent, as the driver sees it
         self.starts = 0
+        self.failed_attempts = 0  # that the driver has heard of
+        self.rests_until = 0.0
+        self.due = math.inf  # its deadline, or that of a task around it
+        self.sent_at = 0.0
         self.lost_running = 0  # times its worker died while it ran
         self.lost_unreported = 0  # times its worker died when it had ended, but not said so
         self.cancelled = False  # somebody asked for that before it ended

@@ -11,7 +11,7 @@ from flame_remote._ids import TaskId, id_source
 from flame_remote._spec import TargetKind
 
 from . import bodies
-from .tasks import Failure, Frame, Outcome, SimActor, SimRequest, SimTask
+from .tasks import Again, Failure, Frame, Outcome, SimActor, SimRequest, SimTask
 
 if TYPE_CHECKING:
     from .world import World
@@ -40,7 +40,7 @@ class SimWorker:
         self.helping: deque[SimTask] = deque()
         self.stack: list[Frame] = []
         self.frames: dict[TaskId, Frame] = {}  # those beside each other
-        self.results: list[tuple[SimTask, Outcome]] = []
+        self.results: list[tuple[SimTask, Outcome | Again]] = []
         self.seconds: dict[int, tuple[int, float]] = {}
         self.last_started: TaskId = 0
         self._flush_due = False
@@ -318,11 +318,14 @@ class SimWorker:
         if frame.own:
             self.say(self.world.driver.on_dropped, frame.own)
         self._spend(frame, 0.0, calls=1)
-        self.results.append((task, outcome))
+        self.results.append((task, _or_again(task, outcome)))
         if task.spec.target.kind is TargetKind.ACTOR and not isinstance(outcome, Failure):
             self.beside = task.template.max_concurrency > 1
         if self._may_die():
             return
+        if isinstance(self.results[-1][1], Again):
+            self._flush()
+            self.last_started = 0  # it may come back, and has not started then
         buffered = self.world.settings.buffering and not self.beside
         if self.stack:
             self._flush()  # first: the result must not be lost without its being counted
@@ -372,3 +375,11 @@ class SimWorker:
             if calls:
                 reported[target_id] = (calls, spent)
         return reported
+
+
+def _or_again(task: SimTask, outcome: Outcome) -> Outcome | Again:
+    """Return what is told of an attempt: an error of its own may be no reason to give up."""
+    is_own = isinstance(outcome, Failure) and outcome.kind == "raised" and outcome.origin == task.id
+    if is_own and task.failed_attempts + 1 < task.template.attempts:
+        return Again(task.template.pause)
+    return outcome

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from flame_remote._ids import TaskId, id_source
 from flame_remote._scheduling.scheduler import Scheduler
-from flame_remote._spec import Demand, Target, TargetKind, TaskSpec
+from flame_remote._spec import CallLimits, Demand, Target, TargetKind, TaskSpec
 
 from . import bodies, oracle
 from .checks import Checks
@@ -253,4 +253,5 @@ def _target(number: int, template: Template) -> Target:
         0 if is_method else template.max_retries,
         template.max_concurrency,
         "method" if is_method else "",
+        limits=CallLimits(template.timeout or None, template.deadline or None, template.priority),
     )
