@@ -21,6 +21,20 @@ pytest_plugins = ["tests.clusters", "tests.flamepy_env", "tests.caches"]
 PATIENCE_SECONDS: Final = 10.0
 
 
+# The engine that tests on Flame share in tests/conformance, while it runs.
+shared_engine_runs: Final[list[str]] = []
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """End the engine that tests on Flame share before a test that wants another, or none."""
+    parameters = getattr(item, "callspec", None)
+    if shared_engine_runs and (parameters is None or parameters.params.get("engine") != "flame"):
+        import flame_remote as flame
+
+        shared_engine_runs.clear()
+        flame.shutdown()
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
     """Look at a condition that nothing announces, until it holds; say whether it ever did."""
     end = time.monotonic() + seconds

@@ -10,7 +10,7 @@ import pytest
 import flame_remote as flame
 
 from ..clusters import Cluster
-from ..conftest import leaving_nothing_behind
+from ..conftest import leaving_nothing_behind, shared_engine_runs
 from .on_flame import why_not
 
 FLAME: Final = "flame"
@@ -30,6 +30,7 @@ def _is_on_flame(item: pytest.Item) -> bool:
 def shared_engine(flame_cluster: Cluster) -> Iterator[str]:
     """Name the engine that tests on Flame share, and end it after the last of them."""
     yield flame_cluster.engine
+    shared_engine_runs.clear()
     flame.shutdown()
 
 
@@ -45,6 +46,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv("FLAME_CACHE_ENDPOINT", cluster.cache_endpoint)
         if not flame.is_initialized():
             flame.init(shared)
+            shared_engine_runs.append(shared)
         yield shared
         return
     flame.init(engine=name, num_cpus=2)

@@ -259,12 +259,3 @@ def test_seeding_the_random_generators_does_not_confuse_anything() -> None:
         random.seed(1)
         refs.append(seeded.remote(n))
     assert flame.get(refs) == [first + n for n in range(20)]
-
-
-def test_a_generator_function_says_that_it_cannot_be_run_so() -> None:
-    @flame.remote
-    def count() -> Any:
-        yield 1
-
-    with pytest.raises(flame.SerializationError, match=r"returned by count\(\).*a generator"):
-        flame.get(count.remote())
