@@ -35,6 +35,7 @@ class TaskOptionsDict(TypedDict, total=False):
     deadline: float | None
     priority: int | None
     backpressure: int | None
+    max_calls: int
     cache: bool | str | os.PathLike[str] | Cache | None
 
 
@@ -72,6 +73,7 @@ class TaskOptions:
     Calls of a higher `priority` run first; without one, a call has that of the task that makes it.
     `backpressure` is how many items a generator may make ahead of who takes them; None for any
     number.
+    A worker process ends after `max_calls` calls, for code that leaks; 0 for never.
     `cache` keeps results on disk: True, a folder, or a Cache.
     """
 
@@ -87,11 +89,12 @@ class TaskOptions:
     deadline: float | None = None
     priority: int | None = None
     backpressure: int | None = None
+    max_calls: int = 0
     cache: Cache | None = None
 
     def limits(self) -> CallLimits:
         """Return how long a call may take, and how soon it is wanted."""
-        limits = CallLimits(self.timeout, self.deadline, self.priority)
+        limits = CallLimits(self.timeout, self.deadline, self.priority, self.max_calls)
         return UNLIMITED if limits == UNLIMITED else limits
 
     def retry(self) -> Retry | None:
@@ -252,6 +255,10 @@ def _priority(name: str, value: object) -> int | None:
     return value
 
 
+def _call_count(name: str, value: object) -> int:
+    return whole_number(name, value, at_least=0)
+
+
 def _backpressure(name: str, value: object) -> int | None:
     return None if value is None else whole_number(name, value, at_least=1)
 
@@ -293,4 +300,5 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "deadline": _seconds,
     "priority": _priority,
     "backpressure": _backpressure,
+    "max_calls": _call_count,
 }

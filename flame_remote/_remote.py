@@ -155,7 +155,7 @@ class RemoteFunction(Generic[P, R_co]):
                 service = service_of(ensure_engine(), self._source, self._options)
                 self._service = weakref.ref(service)
             return service.submit(args, kwargs)
-        except FlameError as error:
+        except (FlameError, KeyboardInterrupt) as error:  # Ctrl-C on the inline engine
             raise seen_from_here(error)  # noqa: B904  the same error
 
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:

@@ -28,6 +28,7 @@ _NOT_FOR_STREAMS: Final = (
     "timeout",
     "deadline",
     "priority",
+    "max_calls",
     "retries",
     "retry_exceptions",
     "cache",

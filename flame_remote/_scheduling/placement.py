@@ -88,6 +88,8 @@ class Placement:
         for worker in self._fleet.functions.values():
             if not worker.assigned or worker.blocked or worker.doomed or worker.recalled:
                 continue
+            if worker.is_used_up:
+                continue
             last = next(reversed(worker.assigned.values()))
             target = last.spec.target
             if (

@@ -114,12 +114,14 @@ class WorkerRecord:
         "actor_id",
         "assigned",
         "blocked",
+        "calls",
         "concurrency",
         "doomed",
         "heard",
         "heard_at",
         "id",
         "is_extra",
+        "is_used_up",
         "leases",
         "quiet_since",
         "recalled",
@@ -132,6 +134,8 @@ class WorkerRecord:
         self.assigned: dict[TaskId, TaskRecord] = {}
         self.leases: list[Lease] = []  # one for each group of tasks on the stack; none when idle
         self.blocked: list[BlockedRequest] = []  # innermost last
+        self.calls: dict[int, int] = {}  # of targets with a limit on that, how many it was sent
+        self.is_used_up = False  # it ends when it has nothing to do
         self.heard = False  # it has reported at least once
         self.heard_at = 0.0
         self.doomed = False  # it was told to end

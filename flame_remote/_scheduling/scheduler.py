@@ -177,7 +177,9 @@ class Scheduler:
             self._waits_changed(worker)
         if not (worker.assigned or worker.actor_id):
             self._placement.leases.end(worker)
-            if not worker.doomed:
+            if worker.is_used_up:
+                self.fleet.stop(worker)
+            elif not worker.doomed:
                 self.fleet.rest(worker)
 
     def _cancel(self, event: CancelRequested) -> None:

@@ -65,9 +65,15 @@ class Timing:
 
     def sent(self, record: TaskRecord) -> None:
         """Note that a task was sent to a worker: from now on it may run."""
-        limit = record.spec.target.limits.timeout
+        target = record.spec.target
+        limit = target.limits.timeout
+        if target.limits.max_calls:
+            self._pace.keep_single(target.id)
+            worker = self._workers[record.worker_id]
+            number = worker.calls[target.id] = worker.calls.get(target.id, 0) + 1
+            worker.is_used_up |= number >= target.limits.max_calls
         if record.terms is not None and limit is not None:
-            self._pace.keep_single(record.spec.target.id)  # else nobody knows when it begins
+            self._pace.keep_single(target.id)  # else nobody knows when it begins
             record.terms.sendings += 1
             record.terms.sent_at = self._clock.now
             record.terms.began = None

@@ -143,6 +143,15 @@ def test_a_call_between_two_attempts_holds_no_cpu_and_can_be_cancelled() -> None
     assert flame.get(box.kept.remote()) == ["tried"]
 
 
+def test_a_process_is_replaced_after_so_many_calls() -> None:
+    @flame.remote(max_calls=3)
+    def pid() -> int:
+        return os.getpid()
+
+    pids = flame.get([pid.remote() for _ in range(9)])
+    assert [pids.count(one) for one in dict.fromkeys(pids)] == [3, 3, 3]
+
+
 class _Box:
     def __init__(self) -> None:
         self.values: list[Any] = []

@@ -278,7 +278,7 @@ def test_starting_twice(script: Runner) -> None:
 
 
 def test_an_address_or_engine_that_does_not_exist(script: Runner) -> None:
-    for name, told in [("inlin", "did you mean 'inline'?"), ("flame://x:1", "cannot connect")]:
+    for name, told in [("inlin", "did you mean 'inline'?"), ("ray://x:1", "cannot connect")]:
         printed = script(f"flame.init({name!r})")
         printed.check_told(
             "flame_remote.exceptions.InvalidOptionError", told, lines=12, library_frames=3

@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -168,15 +168,3 @@ def test_exports_of_one_script_are_equal_in_two_processes() -> None:
         for _ in range(2)
     }
     assert len(outputs) == 1
-
-
-def test_generator_functions_are_refused_as_they_are_handed_over() -> None:
-    def count(n: int) -> Iterator[int]:
-        yield from range(n)
-
-    async def count_slowly(n: int) -> AsyncIterator[int]:
-        yield n
-
-    for function in (count, count_slowly):
-        with pytest.raises(TypeError, match=rf"{function.__name__} is a generator function"):
-            flame.remote(function)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from flame_remote._ids import origin_of
 from flame_remote._scheduling import leases, waiting
 from flame_remote._scheduling.actors import Actors
+from flame_remote._scheduling.alarms import What
 from flame_remote._scheduling.fleet import Fleet
 from flame_remote._scheduling.helping import Helping
 from flame_remote._scheduling.placement import Placement
@@ -17,6 +18,7 @@ from flame_remote._scheduling.resources import ResourcePool
 from flame_remote._scheduling.scheduler import Scheduler
 from flame_remote._scheduling.states import TASK_TRANSITIONS, TaskState, TaskStep, advance
 from flame_remote._scheduling.tasks import Tasks
+from flame_remote._scheduling.timing import Timing
 from flame_remote._scheduling.waiting import WaitGraph
 from flame_remote._spec import TargetKind
 
@@ -369,3 +371,32 @@ def orders_calls_of_tasks_in_one_process(original: Any, self: Any, spec: Any) ->
 def forgets_to_send_the_calls_behind_one(original: Any, self: Any, record: Any) -> None:
     original(self, record)
     self.stirred.pop(record.spec.actor, None)
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+@instead_of(Tasks, "try_again")
+def forgets_the_pause_between_two_attempts(
+    original: Any, self: Any, assigned: Any, failed: Any
+) -> None:
+    original(self, assigned, [(task_id, 0.0, failure) for task_id, _, failure in failed])
+
+
+@instead_of(Tasks, "resume")
+def never_resumes_a_task_that_rests(original: Any, self: Any, record: Any) -> None:
+    pass
+
+
+@instead_of(Timing, "stop")
+def lets_tasks_go_on_after_their_time(original: Any, self: Any, record: Any, ending: Any) -> None:
+    pass
+
+
+@instead_of(Tasks, "_limit")
+def gives_tasks_half_of_their_time(original: Any, self: Any, record: Any) -> None:
+    original(self, record)
+    if record.terms is not None and record.terms.deadline_of is record.spec:
+        now = self._clock.now
+        record.terms.deadline = now + (record.terms.deadline - now) / 2
+        self._alarms.set(record.terms.deadline, What.DEADLINE, record)

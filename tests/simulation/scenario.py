@@ -46,6 +46,7 @@ class Template:
     deadline: float = 0.0  # seconds from the call on, 0 for none
     timeout: float = 0.0  # seconds that it may run, 0 for any
     priority: int | None = None
+    max_calls: int = 0  # after so many its worker ends, 0 for never
 
 
 @dataclass(slots=True)
@@ -356,6 +357,8 @@ def _add_terms(scenario: Scenario) -> None:
         if template.kind == FUNCTION:
             if chance() < 0.2:
                 template.priority = pick([-1, 0, 1, 5])
+            if chance() < 0.1:
+                template.max_calls = chosen.randint(1, 4)
             if chance() < 0.2:
                 template.attempts = chosen.randint(2, 4)
                 template.pause = pick([0.0, 0.001, 0.02, 0.2])

@@ -253,5 +253,10 @@ def _target(number: int, template: Template) -> Target:
         0 if is_method else template.max_retries,
         template.max_concurrency,
         "method" if is_method else "",
-        limits=CallLimits(template.timeout or None, template.deadline or None, template.priority),
+        limits=CallLimits(
+            template.timeout or None,
+            template.deadline or None,
+            template.priority,
+            template.max_calls,
+        ),
     )
