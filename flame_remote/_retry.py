@@ -95,11 +95,12 @@ class Retry:
 
 def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
     """Check a type of exceptions, or a tuple or list of them; return a tuple."""
-    types = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    for one in types:
+    types: list[type[BaseException]] = []
+    for one in value if isinstance(value, (tuple, list)) else (value,):
         if not (isinstance(one, type) and issubclass(one, BaseException)):
             raise TypeError(f"{name} must be one or more types of exceptions, not {_shown(one)}")
-    return types
+        types.append(one)
+    return tuple(types)
 
 
 def _seconds(name: str, value: object, least: float, most: float = math.inf) -> float:

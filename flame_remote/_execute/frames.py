@@ -136,6 +136,7 @@ def _stop(code: CodeType, variables: dict[str, Any]) -> Iterator[TracebackType]:
     garbage is collected. A generator that has yielded has no caller, and this one knows nothing.
     """
     places: list[TracebackType] = []
+    traceback: TracebackType | None = None
     try:
         exec(code, variables)
     except RuntimeError as error:

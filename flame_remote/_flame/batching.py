@@ -30,14 +30,17 @@ class Item(Protocol):
     @property
     def target_id(self) -> int:
         """Its target."""
+        ...
 
     @property
     def size(self) -> int:
         """Its bytes, as far as they travel in the message."""
+        ...
 
     @property
     def alone(self) -> bool:
         """Whether it may share a Flame task with none."""
+        ...
 
 
 class Pace:

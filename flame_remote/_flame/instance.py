@@ -101,7 +101,7 @@ class Instance:
             loop = self._loop
             if loop is None:
                 context = contextvars.Context()
-                run = partial(context.run, self._run, entry, ended)
+                run = partial(context.run, partial(self._run, entry, ended))
                 threading.Thread(target=run, name="flame-actor", daemon=True).start()
             else:
                 loop.call_soon(partial(self._run_on_loop, entry, ended, loop))
