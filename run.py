@@ -41,7 +41,7 @@ SITE = VENV / f"lib/python{VERSION}{sys.abiflags.strip('d')}/site-packages"
 ALL = ["run", "flame", "test", "lint"]
 LISTS = {"demo": ["run", "demo"], "test": ALL, "lint": ALL}
 
-WHOLE_SUITE = ["-n", "2", "--dist", "loadfile"]
+WHOLE_SUITE = ["-n", "4", "--dist", "loadfile"]
 
 INSTALL = {
     "uv": ["uv", "pip", "install", "--python", PYTHON],
@@ -240,7 +240,7 @@ def main(arguments: list[str]) -> int:
     command = [PYTHON, str(ROOT / "examples" / "demo.py"), *rest]
     if job == "test":
         os.chdir(ROOT)
-        # The whole suite in two processes: most of its time is spent waiting for others.
+        # The whole suite in four processes: most of its time is spent waiting for others.
         command = [PYTHON, "-m", "pytest", *(rest or WHOLE_SUITE)]
     os.execve(PYTHON, command, env)  # signals, output and exit status are the job's own
 
