@@ -27,6 +27,7 @@ CACHE_ENDPOINT: Final = "FLAME_TEST_CACHE_ENDPOINT"
 # behalf of a test that goes on (the instances of a session) is not taken for something left behind.
 _PROGRAM: Final = """
 import json, os, sys
+sys.path.insert(0, sys.argv[2])
 if os.fork():
     os._exit(0)
 os.setsid()
@@ -59,13 +60,18 @@ class Cluster:
 @contextmanager
 def detached_cluster(**options: str | int | None) -> Iterator[Cluster]:
     """Run a cluster with the options of `local_cluster`."""
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("FLAME_")}
+    environment = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(("FLAME_", "PYTHONPATH"))
+    }
+    # Not by PYTHONPATH, which instances would inherit: they are forked ready if nothing is there.
     root = str(Path(__file__).parent.parent)
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, json.dumps(options)],
+        [sys.executable, "-c", _PROGRAM, json.dumps(options), root],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**environment, "PYTHONPATH": root},
+        env=environment,
         text=True,
     )
     assert process.stdin is not None

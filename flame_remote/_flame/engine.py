@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -25,30 +24,30 @@ from flame_remote._execute.unread import report_unread
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
-from flame_remote._spec import UNLIMITED, CallLimits, Target, TargetKind, TaskSpec
+from flame_remote._spec import UNLIMITED, Target, TargetKind, TaskSpec
 from flame_remote._wire.packing import Packed, unpack
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
     EngineClosedError,
     FlameError,
     GetTimeoutError,
-    InvalidOptionError,
     SessionEndedError,
     UnschedulableError,
 )
 
 from .batch import Key
-from .batching import Batcher, Pace
+from .batching import Pace
 from .blobs import open_blob, pieces_of
 from .cache import Cache
 from .callbacks import Callbacks
-from .calls import CallState
 from .cluster import Cluster
 from .desk import Desk
-from .lanes import Lane, SessionPlan, resources_of
+from .explaining import explain, progress
 from .post import Post
 from .program import MAIL, OBJECTS, SHARED, Program
-from .table import Stored, Table
+from .routes import Routes, refuse_limits
+from .stored import Stored
+from .table import Table
 from .waits import Waiter
 
 if TYPE_CHECKING:
@@ -59,7 +58,6 @@ Callback = Callable[[ObjectRef[Any]], object]
 
 _TICK_SECONDS: Final = 0.1  # how long a dead ref may wait for something else to happen
 _SERVICE_SECONDS: Final = 30.0  # for the opening of a service's session
-_ACTOR_TASKS: Final = 2  # Flame tasks of an actor under way: one runs, one waits for it
 
 
 class FlameEngine(Engine):
@@ -74,11 +72,13 @@ class FlameEngine(Engine):
         common: bytes,
         name: str,
         origin: int,
+        grace: float = 0.0,
     ) -> None:
         """Begin on a cluster where the program's applications are registered.
 
         `common` is what sessions are opened with: where workers find what to execute. `name` tells
-        this engine from those that work for the same program, `origin` its ids from theirs.
+        this engine from those that work for the same program, `origin` its ids from theirs. Calls
+        of functions are kept for `grace` seconds before they are sent.
         """
         # Constant after construction.
         self.session = program.session
@@ -87,6 +87,7 @@ class FlameEngine(Engine):
         # holds an object comes before the death of the ref by which it was known, and a birth
         # before the end of what held the object until then.
         self.ref_events: deque[Any] = deque()
+        self.target_events: deque[int] | None = deque()
         self.program = program
         self.name = name
         self._ids = _ids.id_source(origin)
@@ -99,8 +100,10 @@ class FlameEngine(Engine):
         self._refusal: FlameError | None = None
         # Belongs to the engine's thread; other threads look objects up, and begin some.
         self._table = Table(name)
+        self._targets: dict[int, int] = {}  # how many there are of each, by id
         self._pace = Pace()
-        self._desk = Desk(self._table, self._pace, self._make_lane, self._mailbox_of)
+        self._routes = Routes(program, self._pace, grace)
+        self._desk = Desk(self._table, self._pace, self._routes.lane_of, self._mailbox_of)
         self._callbacks = Callbacks()
         self._post = Post(self._desk, cluster, cache, program, common, self.wake)
         self._waiters: set[Waiter] = set()
@@ -157,15 +160,26 @@ class FlameEngine(Engine):
                 import logging
 
                 logging.getLogger("flame_remote").exception("the engine failed at %r", event)
+        self._count_targets()
         gone = self._table.take_gone()
         for data in gone.unread:
             self._callbacks.call(partial(report_unread, data))
         self._post.after_turn(gone)
 
+    def _count_targets(self) -> None:
+        events = self.target_events
+        while events:
+            event = events.popleft()
+            left = self._targets.get(abs(event), 0) + (1 if event < 0 else -1)
+            self._targets[abs(event)] = left
+            if not left:
+                del self._targets[abs(event)]
+                self._post.forget_code(abs(event))
+
     def _tick(self) -> None:
         if self._refusal is None:
             self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
-            if self.ref_events:
+            if self.ref_events or self.target_events:
                 self.wake()
 
     # --- tasks ---
@@ -192,7 +206,7 @@ class FlameEngine(Engine):
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
         self._check_usable()
         if spec.target.limits is not UNLIMITED:
-            _refuse_limits(spec.target)
+            refuse_limits(spec.target)
         by_id = self._table.by_id
         for place, object_id in spec.dependencies:
             if object_id not in by_id:
@@ -233,15 +247,22 @@ class FlameEngine(Engine):
     def open_service(self, target: Target) -> None:
         self._check_usable()
         if target.kind is TargetKind.FUNCTION:
-            lane = self.ask(partial(self._lane_of, target))
-            self._cluster.connection.wait_for(self._post.opened(lane), _SERVICE_SECONDS)
+            lane = self.ask(partial(self._routes.lane_of_function, target))
+            self._cluster.connection.wait_for(self._post.sessions.open(lane), _SERVICE_SECONDS)
 
     def close_service(self, target: Target) -> None:
         if target.kind is not TargetKind.FUNCTION or self._refusal is not None:
             return
         ended = threading.Event()
-        self._tell(partial(self._desk.end_service, self._plan_of(target), ended.set))
+        self._tell(partial(self._end_service, target, ended))
         ended.wait()
+
+    def _end_service(self, target: Target, ended: threading.Event) -> None:
+        lane = self._routes.forget(target)
+        if lane is None:
+            ended.set()
+        else:
+            self._desk.end_service(lane, ended.set)
 
     # --- objects ---
 
@@ -287,7 +308,7 @@ class FlameEngine(Engine):
                 raise rebuild_error(entry.data)
         late = [entry for entry in entries if not entry.kind]
         if late:
-            texts = tuple(self._progress(entry) for entry in late[:10])
+            texts = tuple(progress(self._table, entry) for entry in late[:10])
             raise GetTimeoutError(len(late), len(refs), deadline.seconds or 0.0, texts)
 
     def reference_to(self, ref: ObjectRef[Any], deadline: Deadline) -> Any:
@@ -332,7 +353,7 @@ class FlameEngine(Engine):
                 self._callbacks.call(call)
             else:
                 entry.watchers.append(lambda _: self._callbacks.call(call))
-                self._desk.want(entry)
+                self._desk.replies.want(entry)
 
         if entry.done or self._refusal is not None:
             call()
@@ -342,28 +363,7 @@ class FlameEngine(Engine):
     # --- the engine ---
 
     def explain(self, ref: ObjectRef[Any]) -> str:
-        return self.ask(partial(self._explain, ref._id))
-
-    def _explain(self, object_id: ObjectId) -> str:
-        stored = self._table.by_id.get(object_id)
-        text = self._table.describe(object_id)
-        if stored is None or stored.done:
-            return f"{text}: it is there"
-        call = stored.call
-        if call is None:
-            return f"{text}: another process makes it"
-        session = call.lane.plan.session_id
-        if call.state is CallState.WAITING:
-            missing = [self._table.describe(one) for one in list(call.missing)[:5]]
-            waits_for = ", ".join(missing) or "the calls of its actor that were made before it"
-            return f"{text}: it waits for {waits_for}"
-        if call.state is CallState.SENT:
-            task = f"task {stored.place[1]} of " if stored.place is not None else ""
-            trouble = f"; no worker could be started so far: {call.lane.trouble}"
-            more = trouble if call.lane.trouble else f"; see flmctl view -s {session}"
-            return f"{text}: it is in {task}session {session}{more}"
-        under_way = f"{call.lane.under_way} tasks of that are under way"
-        return f"{text}: it waits for room in session {session}, {under_way}"
+        return self.ask(partial(explain, self._table, ref._id))
 
     def describe(self, ref: ObjectRef[Any]) -> str:
         return self._table.describe(ref._id)
@@ -444,7 +444,7 @@ class FlameEngine(Engine):
                 waiter.note(entry)
             else:
                 entry.watchers.append(waiter.note)
-                self._desk.want(entry)
+                self._desk.replies.want(entry)
 
     def _end_wait(self, waiter: Waiter, entries: list[Stored]) -> None:
         self._waiters.discard(waiter)
@@ -470,87 +470,10 @@ class FlameEngine(Engine):
         except Exception as error:
             raise cannot_rebuild(what, where, error) from error
 
-    def _progress(self, entry: Stored) -> str:
-        """Say what an object is and how far it is; and why it gets no further, if that is known."""
-        call = entry.call
-        trouble = call.lane.trouble if call is not None else ""
-        text = self._table.describe(entry.id)
-        return f"{text}: no worker could be started so far: {trouble}" if trouble else text
-
-    # --- sessions ---
-
-    def _make_lane(self, what: TaskSpec | tuple[str, str, int]) -> Lane:
-        """Return the lane for a call, or for an actor of somebody else's."""
-        if isinstance(what, tuple):
-            session_id, application, concurrency = what
-            plan = SessionPlan(session_id, application, 1, 1)
-            lane = self._actor_lane(plan, concurrency)
-            lane.is_begun = lane.is_known = True
-            return lane
-        target = what.target
-        if target.kind is TargetKind.ACTOR:
-            return self._actor_lane(self._plan_of_actor(what), target.max_concurrency)
-        return self._lane_of(target)
-
-    def _lane_of(self, target: Target) -> Lane:
-        plan = self._plan_of(target)
-        found = self._desk.lanes.get(plan)
-        if found is None:
-            found = self._desk.lanes[plan] = self._function_lane(plan)
-        return found
-
-    def _plan_of(self, target: Target) -> SessionPlan:
-        """Return the session of a function. Functions that take the same share one: a process of
-        its own, which takes a second to start, is nothing that a function needs.
-        """
-        policy = target.policy
-        if policy is not None:
-            application = policy.application or self.program.application
-            return SessionPlan(
-                policy.session_id or f"{application}-{target.id:x}",
-                application,
-                policy.min_instances,
-                policy.max_instances,
-                policy.resources,
-            )
-        resources = resources_of(target.demand)
-        suffix = "-".join(map(str, resources)) if resources is not None else "default"
-        application = self.program.application
-        return SessionPlan(f"{application}-{suffix}", application, 0, None, resources)
-
-    def _plan_of_actor(self, spec: TaskSpec) -> SessionPlan:
-        """Return the session of an actor: one of its own, with one instance."""
-        policy = spec.target.policy
-        if policy is not None and policy.application:
-            session_id = policy.session_id or f"{policy.application}-{spec.id:x}"
-            return SessionPlan(session_id, policy.application, 1, 1, policy.resources)
-        application = self.program.actors
-        resources = resources_of(spec.target.demand)
-        return SessionPlan(f"{application}-{spec.id:x}", application, 1, 1, resources)
-
-    def _actor_lane(self, plan: SessionPlan, concurrency: int) -> Lane:
-        batcher = Batcher(self._pace, instances=1, most_under_way=_ACTOR_TASKS)
-        return Lane(plan, batcher, ordered=True, concurrency=concurrency)
-
-    def _function_lane(self, plan: SessionPlan) -> Lane:
-        instances = self.program.instances
-        if plan.max_instances is not None:
-            instances = min(instances, plan.max_instances)
-        return Lane(plan, Batcher(self._pace, instances=instances), ordered=False)
+    # --- where things go ---
 
     def _mailbox_of(self, object_id: ObjectId) -> Any:
         return self._cache.key_at(self.program.prefix(MAIL), f"{object_id:x}")
-
-
-def _refuse_limits(target: Target) -> None:
-    """Raise InvalidOptionError for limits: a cluster can neither look at a task nor stop it."""
-    for field in fields(CallLimits):
-        if getattr(target.limits, field.name) != getattr(UNLIMITED, field.name):
-            raise InvalidOptionError(
-                f"{target.name}: {field.name} needs an engine on this machine, as a Flame cluster "
-                "runs every task to its end, in the order in which they came; leave it out, or "
-                "limit the time in the function itself"
-            )
 
 
 def _call_back(callback: Callback, ref: ObjectRef[Any]) -> None:

@@ -36,7 +36,9 @@ class Holder:
     """Runs batches of calls. The package is brought in by the first."""
 
     def __init__(self, facts: dict[str, Any]) -> None:
-        """`facts` are python (major, minor), digest, archive (a zip), inline_bytes, settings."""
+        """`facts` are python (major, minor), version, digest and archive of the package, settings,
+        and inline_bytes: up to which size a reply may stand in the output.
+        """
         self._facts = facts
         self._worker: Any = None
         self._lock = threading.Lock()
@@ -61,7 +63,12 @@ class Holder:
                 f"both sides: run the program with Python {here}, or have the cluster's workers "
                 f"use Python {there} (FLAME_PYTHON_VERSION in the application's environment)"
             )
-        if "flame_remote" not in sys.modules:
+        present = sys.modules.get("flame_remote")  # a local cluster's own workers have one
+        if present is not None and present.__version__ != self._facts["version"]:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "flame_remote"]:
+                del sys.modules[name]  # whoever has imported it goes on with what he has
+            present = None
+        if present is None:
             folder = _unpacked(self._facts["digest"], self._facts["archive"])
             sys.path.insert(0, os.path.join(folder, "package"))
             sys.path.append(os.path.join(folder, "extras"))  # used where the worker lacks them

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Final
 
 from flame_remote._ids import TaskId
-from flame_remote._spec import Demand
 
 from .batching import MAX_CALLS, Batcher, Item
 from .calls import Call, CallState
@@ -18,8 +17,6 @@ from .calls import Call, CallState
 # When a process that refers to objects of ours is asked whether it still does.
 _FIRST_REPORT_SECONDS: Final = 0.2
 _LAST_REPORT_SECONDS: Final = 60.0
-_GIB: Final = 1 << 30
-_SMALL: Final = 128 << 20  # what an instance without a CPU asks for: nothing at all is never given
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +39,15 @@ class Lane:
     """
 
     def __init__(
-        self, plan: SessionPlan, batcher: Batcher, *, ordered: bool, concurrency: int = 1
+        self,
+        plan: SessionPlan,
+        batcher: Batcher,
+        *,
+        ordered: bool,
+        concurrency: int = 1,
+        grace: float = 0.0,
     ) -> None:
+        """`grace` is how many seconds calls are kept here for who might take them back."""
         # Constant after construction.
         self.plan = plan
         self.ordered = ordered
@@ -55,13 +59,14 @@ class Lane:
         self.under_way = 0  # Flame tasks
         self.cancelled: list[TaskId] = []  # to be told
         self.running = 0  # calls that go on in the worker although their Flame task has ended
-        self.grace = 0.0  # seconds that calls are kept here for who might take them back
+        self.grace = grace
         self._kept_since: float | None = None
         self.is_known = False  # the cluster has the session, opened by somebody else
         self.is_begun = False  # an actor's construction is on its way, so that others may call it
         self.losses = 0  # Flame tasks lost in a row
         self.failure = b""  # of the constructor
         self.how_it_died = ""
+        self.last_output = ""  # of its process, as far as the cluster tells
         self.trouble = ""  # why no instance comes to be, as far as the cluster tells
         self.ends = False  # nobody calls it any more
         self.on_idle: Callable[[], object] | None = (
@@ -176,20 +181,3 @@ class Lane:
                 break
             ready.append(call)
         return ready
-
-
-def resources_of(demand: Demand) -> tuple[int, int, int] | None:
-    """Return a session's resources for what a target takes; None for a plain function's one CPU.
-
-    Flame counts whole CPUs: fractions are rounded up. Memory is asked for in bytes, as
-    `resources={"memory": 1 << 30}`.
-    """
-    amounts = {name: unit / Demand.UNIT for name, unit in demand}
-    cpus = -int(-amounts.pop("CPU", 0.0) // 1)
-    gpus = -int(-amounts.pop("GPU", 0.0) // 1)
-    memory = int(amounts.pop("memory", 0.0))
-    if (cpus, gpus, memory) == (1, 0, 0):
-        return None
-    if not memory:
-        memory = cpus * _GIB if cpus else _SMALL
-    return cpus, memory, gpus

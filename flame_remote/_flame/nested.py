@@ -28,11 +28,10 @@ from .cache import Cache
 from .calls import Call
 from .cluster import Cluster
 from .engine import FlameEngine
-from .lanes import Lane, SessionPlan
 from .post import entry_of
 from .program import CLAIMS, Program
 from .running import Finished, Runner, current_call, failed, task_id_here
-from .table import Stored
+from .stored import Stored
 from .waits import Waiter
 
 # How long a call is kept for who waits for it. Longer than it takes to go from a call to its get.
@@ -62,6 +61,7 @@ class WorkerEngine(FlameEngine):
             common=b"",
             name=f"{random:x}",
             origin=random,
+            grace=_GRACE_SECONDS,
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,7 +71,7 @@ class WorkerEngine(FlameEngine):
         # Any thread; only added to and taken from as a whole.
         self._blocked: set[int] = set()
         self._asleep: list[int] = []  # one for each thread that waits
-        self._desk.claim = self._new_claim
+        self._desk.claims.make_key = self._new_claim
         self._reported: set[ObjectId] = set()  # in the last reply: what we still refer to
         self._helping = threading.Lock()
         # Guarded by self._helping.
@@ -83,7 +83,7 @@ class WorkerEngine(FlameEngine):
     def enter(self, batch: Batch) -> None:
         """Note what a batch says about the session that this process serves."""
         self._session_id = batch.session
-        self._post.common = batch.common
+        self._post.sessions.common = batch.common
 
     def claim(self, key: str) -> bool:
         """Take a claim; False if somebody has it."""
@@ -94,7 +94,7 @@ class WorkerEngine(FlameEngine):
         known = {ticket.id: ticket for ticket in tickets}
         if not known:
             return []
-        taken = self.ask(partial(self._desk.take_tickets, list(known), known, "", ""))
+        taken = self.ask(partial(self._desk.replies.take_tickets, list(known), known, "", ""))
         return [stored.id for stored in taken]
 
     def release(self, ids: Iterable[ObjectId]) -> None:
@@ -182,8 +182,7 @@ class WorkerEngine(FlameEngine):
                 if not ids:
                     self._helper = None
                     return
-            self._claim_back(ids)
-            self._help(Waiter(len(ids), stop_at_failure=False), ids)
+            self._claim_back(Waiter(len(ids), stop_at_failure=False), ids)
 
     # --- the seam, where it differs -----------------------------------------------------
 
@@ -195,11 +194,6 @@ class WorkerEngine(FlameEngine):
         if here is None:
             return CallFacts()
         return CallFacts(name=self.runner.code.entry(here.target_id).name, attempt=attempt.get())
-
-    def _function_lane(self, plan: SessionPlan) -> Lane:
-        lane = super()._function_lane(plan)
-        lane.grace = _GRACE_SECONDS
-        return lane
 
     def _new_claim(self) -> str:
         name = f"{self.name}-{self.new_id():x}"
@@ -225,26 +219,18 @@ class WorkerEngine(FlameEngine):
             while not waiter.wait(min(_CLAIM_SECONDS, _left(deadline))):
                 if deadline.expired():
                     return
-                self._claim_back(ids)
-                self._help(waiter, ids)
+                self._claim_back(waiter, ids)
         finally:
             self._asleep.pop()
 
     def _help(self, waiter: Waiter, ids: list[ObjectId]) -> None:
         """Run on top of this call what it waits for, as far as that is here and ready."""
         while not waiter.wait(0):
-            call = self.ask(partial(self._take_awaited, ids))
+            call = self.ask(partial(self._desk.claims.take_kept, ids))
             if call is None:
                 return
             finished = self._run_here(call)
-            self.ask(partial(self._desk.end_here, call, finished.result))
-
-    def _take_awaited(self, ids: list[ObjectId]) -> Call | None:
-        for call in self._desk.awaited(ids):
-            if not call.lane.ordered and call in call.lane.queue:
-                self._desk.take_back(call)
-                return call
-        return None
+            self.ask(partial(self._desk.outcomes.end, call, finished.result))
 
     def _run_here(self, call: Call) -> Finished:
         entry = self._desk.entry_of(call)
@@ -254,18 +240,23 @@ class WorkerEngine(FlameEngine):
             return failed(entry, encode_failure(error, call.name, entry.id, os.getpid()))
         return self.runner.run(entry, partial(self.runner.code.load, entry.target_id))
 
-    def _claim_back(self, ids: list[ObjectId]) -> None:
-        """Claim a batch with a call that is waited for, if no instance has begun it."""
-        shipment = self.ask(partial(self._desk.claimable, ids))
-        if shipment is not None:
+    def _claim_back(self, waiter: Waiter, ids: list[ObjectId]) -> None:
+        """Claim what was sent and no instance has begun, one batch after the other, and run it."""
+        claims = self._desk.claims
+        self._help(waiter, ids)
+        while not waiter.wait(0):
+            shipment = self.ask(partial(claims.claimable, ids))
+            if shipment is None:
+                return
             claimed = self._cache.is_first_to_put(shipment.claim)
-            self.ask(partial(self._desk.end_claim, shipment, claimed))
+            self.ask(partial(claims.settle, shipment, claimed))
+            self._help(waiter, ids)
 
     def _refuse_deadlock(self, ids: list[ObjectId], name: str) -> None:
         """Raise DeadlockError if all that is waited for waits for the call that runs here."""
 
         def cycle() -> tuple[str, ...]:
-            for call in self._desk.awaited(ids):
+            for call in self._desk.claims.awaited(ids):
                 lane = call.lane
                 is_here = lane.ordered and lane.plan.session_id == self._session_id
                 if is_here and lane.concurrency == 1:

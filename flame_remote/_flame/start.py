@@ -237,11 +237,13 @@ class Registry:
 
 def _put_context(cache: Cache, program: Program) -> bytes:
     """Put what workers execute into the cache; return what sessions are opened with."""
+    from flame_remote import __version__ as version
     from flame_remote.core.object_calls import payload_of, place_in, put
 
     digest, archive = bundle.archive()
     facts = {
         "python": sys.version_info[:2],
+        "version": version,
         "digest": digest,
         "archive": archive,
         "inline_bytes": _INLINE_BYTES,

@@ -7,7 +7,7 @@ import threading
 from flame_remote._outcome import Kind
 from flame_remote.exceptions import FlameError
 
-from .table import Stored
+from .stored import Stored
 
 
 class Waiter:

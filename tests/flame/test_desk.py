@@ -10,8 +10,9 @@ from flame_remote._execute.failure import rebuild_error
 from flame_remote._flame.batch import CallEntry, Key, Reply, Result, Ticket
 from flame_remote._flame.batching import Batcher, Pace
 from flame_remote._flame.calls import TRANSITIONS, CallState, Step
-from flame_remote._flame.desk import Desk, Shipment
+from flame_remote._flame.desk import Desk
 from flame_remote._flame.lanes import Lane, SessionPlan
+from flame_remote._flame.shipment import Shipment
 from flame_remote._flame.table import Table
 from flame_remote._outcome import Kind
 from flame_remote._spec import Demand, Target, TargetKind, TaskSpec
@@ -52,7 +53,7 @@ class Office:
     def shipments(self) -> list[Shipment]:
         sent = self.desk.shipments(self.now)
         for number, shipment in enumerate(sent):
-            self.desk.created(shipment, f"{self.now}-{number}")
+            self.desk.replies.created(shipment, f"{self.now}-{number}")
         return sent
 
     def reply(self, shipment: Shipment, *results: Result, **more: Any) -> None:
@@ -66,7 +67,7 @@ class Office:
             "seconds": {FUNCTION.id: (1, 1e-5)},
             "held": (),
         }
-        self.desk.take_reply(shipment, Reply(**{**values, **more}), self.now)
+        self.desk.replies.take(shipment, Reply(**{**values, **more}), self.now)
 
     def value(self, task: int) -> Any:
         stored = self.table.by_id[task]
@@ -162,7 +163,7 @@ def test_a_call_whose_process_died_is_sent_again_as_often_as_it_may(office: Offi
     office.submit(1)
     for _ in range(2):
         (shipment,) = office.shipments()
-        office.desk.shipment_lost(shipment, "was lost", office.now)
+        office.desk.replies.lost(shipment, "was lost", office.now)
         assert office.shipments() == []  # not at once
         office.now += 60
     assert "was lost" in str(office.error(1))
@@ -175,7 +176,7 @@ def test_a_call_that_must_not_be_repeated_is_not_and_is_always_alone(office: Off
         office.submit(task, FRAGILE)
     sent = office.shipments()
     assert calls_in(sent) == [[1], [2]]
-    office.desk.shipment_lost(sent[0], "was lost", office.now)
+    office.desk.replies.lost(sent[0], "was lost", office.now)
     office.reply(sent[1], atom(2, 5))
     assert "1 attempt)" in str(office.error(1))
     assert office.value(2) == 5
@@ -187,7 +188,7 @@ def test_of_calls_that_died_together_each_is_tried_alone_without_counting(office
         office.submit(task)
     sent = office.shipments()
     assert calls_in(sent)[0] == [1, 2]
-    office.desk.shipment_lost(sent[0], "was lost", office.now)
+    office.desk.replies.lost(sent[0], "was lost", office.now)
     office.now += 60
     again = office.shipments()
     assert calls_in(again) == [[1], [2]]
@@ -212,12 +213,12 @@ def test_the_death_of_its_process_is_the_death_of_an_actor(office: Office) -> No
     office.submit(2, METHOD, actor=1)
     (sent, _) = office.shipments()
     office.submit(3, METHOD, actor=1)
-    office.desk.shipment_lost(sent, "was lost", office.now)
+    office.desk.replies.lost(sent, "was lost", office.now)
     for task in (2, 3):
         assert "actor C is dead: was lost" in str(office.error(task))
     office.submit(4, METHOD, actor=1)
     assert "actor C is dead" in str(office.error(4))
-    assert [lane.plan.session_id for lane in office.desk.closing] == ["actor"]
+    assert [lane.plan.session_id for lane in office.desk.replies.closing] == ["actor"]
 
 
 def test_an_actor_without_handles_is_told_to_end_and_then_its_session_is_closed(
@@ -233,7 +234,7 @@ def test_an_actor_without_handles_is_told_to_end_and_then_its_session_is_closed(
     (last,) = office.shipments()
     assert (last.calls, last.ends) == ([], True)
     office.reply(last)
-    assert office.desk.closing == [lane]
+    assert office.desk.replies.closing == [lane]
 
 
 def test_while_calls_of_an_actor_go_on_a_task_is_under_way_to_bring_their_outcome(
@@ -265,14 +266,14 @@ def test_a_handle_is_passed_on_only_when_the_construction_is_on_its_way(office: 
 
 
 def test_a_batch_that_no_instance_has_begun_can_be_claimed_back(office: Office) -> None:
-    office.desk.claim = lambda: "app/claims/1"
+    office.desk.claims.make_key = lambda: "app/claims/1"
     office.submit(1)
     (shipment,) = office.shipments()
-    assert office.desk.claimable([1]) is shipment
-    office.desk.end_claim(shipment, claimed=True)
-    (call,) = office.functions.queue
-    office.desk.take_back(call)
-    office.desk.end_here(call, atom(1, "here"))
+    assert office.desk.claims.claimable([1]) is shipment
+    office.desk.claims.settle(shipment, claimed=True)
+    call = office.desk.claims.take_kept([1])
+    assert call is not None
+    office.desk.outcomes.end(call, atom(1, "here"))
     office.reply(shipment, taken=True)
     assert office.value(1) == "here"
 

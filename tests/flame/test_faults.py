@@ -65,7 +65,10 @@ def test_without_a_template_that_is_told_with_what_to_do(
 
 
 def test_the_end_is_not_held_up_by_a_task_that_runs(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("FLAME_CACHE_ENDPOINT", cluster.cache_endpoint)
     monkeypatch.setattr("flame_remote._flame.start._CLOSE_SECONDS", 0.2)
@@ -81,7 +84,7 @@ def test_the_end_is_not_held_up_by_a_task_that_runs(
             if not os.path.exists(path):
                 return
 
-    flag = Path(caplog.handler.__class__.__name__ + f"-{os.getpid()}").absolute()
+    flag = tmp_path / "held"
     with caplog.at_level(logging.WARNING), flame.init(cluster.engine):
         hold.remote(str(flag))
         assert wait_until(flag.exists)
@@ -199,3 +202,18 @@ def test_nothing_is_left_on_the_cluster_when_a_session_has_ended(
     assert not names & {one.application for one in list_sessions(connection=connection)}
     assert [count_objects(f"{name}/*", context=context).keys for name in names] == [0, 0]
     connection.close()
+
+
+def test_workers_that_have_another_version_of_this_package_use_the_programs(
+    flame_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @flame.remote
+    def origin() -> str:
+        import flame_remote
+
+        return flame_remote.__file__
+
+    monkeypatch.setenv("FLAME_CACHE_ENDPOINT", flame_cluster.cache_endpoint)
+    monkeypatch.setattr(flame, "__version__", "another")
+    with flame.init(flame_cluster.engine):
+        assert Path(flame.get(origin.remote())).parent.parent.name == "package"

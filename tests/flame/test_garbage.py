@@ -143,3 +143,12 @@ def test_a_cancelled_call_leaves_nothing(keys: Keys) -> None:
     del ref, refs
     assert flame.get(double.remote(1)) == 2
     assert keys.become(OWN)
+
+
+def test_large_code_goes_with_its_function(keys: Keys) -> None:
+    table = np.ones(50_000)
+    function = flame.remote(lambda: float(table.sum()))
+    assert flame.get(function.remote()) == 50_000
+    assert keys.become(OWN + 1)
+    del function
+    assert keys.become(OWN)

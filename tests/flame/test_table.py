@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flame_remote._flame.batch import Form, Key, Ticket
-from flame_remote._flame.table import Stored, Table
+from flame_remote._flame.stored import Stored
+from flame_remote._flame.table import Table
 from flame_remote._outcome import Kind
 
 
