@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -84,6 +84,9 @@ class AsCompleted(Generic[T]):
         Raises:
             GetTimeoutError: the time is over; the tasks go on.
         """
+        for ref in self._awaited():
+            ref._engine.lend_until(self._can_tell, self._awaited, self._deadline)
+            break
         with self._changed:
             while not self._done:
                 if not self._waiting:
@@ -92,6 +95,13 @@ class AsCompleted(Generic[T]):
                 if not self._changed.wait(remaining) and self._deadline.expired():
                     raise self._timeout()
             return self._done.popleft()
+
+    def _can_tell(self) -> bool:
+        return bool(self._done)
+
+    def _awaited(self) -> Sequence[ObjectRef[T]]:
+        with self._changed:
+            return () if self._done else list(self._waiting)
 
     def _timeout(self) -> GetTimeoutError:
         described = tuple(ref._engine.describe(ref) for ref in islice(self._waiting, 10))

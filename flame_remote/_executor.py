@@ -12,14 +12,16 @@ import threading
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final, TypeVar
 
+from flame_remote._future import RefFuture
 from flame_remote._options import TaskOptions
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction
 from flame_remote._session import ensure_engine
+from flame_remote.engine import Engine
 from flame_remote.exceptions import WorkerCrashedError
 from flame_remote.runner.source import Source
 
@@ -72,12 +74,22 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
-class _CallFuture(concurrent.futures.Future[T]):
+class _CallFuture(RefFuture[T]):
     """The future of one call. Written by its executor."""
 
+    executor: Executor
     # While it waits for another call to end.
     call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None
     ref: ObjectRef[Any] | None = None  # from when the engine has it until it has ended
+
+    def awaited_refs(self) -> Sequence[ObjectRef[Any]]:
+        """Return that of the call; while it waits for others to end, those of the others."""
+        ref = self.ref
+        return (ref,) if ref is not None else self.executor.refs_under_way()
+
+    def engine(self) -> Engine:
+        """Return that of this process."""
+        return ensure_engine()
 
     def running(self) -> bool:
         """Say whether the call is being executed."""
@@ -154,6 +166,7 @@ class Executor(concurrent.futures.Executor):
             RuntimeError: the executor was shut down.
         """
         future: _CallFuture[T] = _CallFuture()
+        future.executor = self
         most = self._most or self._learn_engine()
         self._unfinished.add(future)
         if _exiting or self._is_shut_down:  # asked afterwards: shutdown() waits for what is there
@@ -231,6 +244,10 @@ class Executor(concurrent.futures.Executor):
             ref = future.ref
             if not future.cancel() and ref is not None:
                 ref.cancel()
+
+    def refs_under_way(self) -> list[ObjectRef[Any]]:
+        """Return the refs of the calls that have been submitted and have not ended."""
+        return [ref for future in list(self._unfinished) if (ref := future.ref) is not None]
 
     # --- calls --------------------------------------------------------------------------
 

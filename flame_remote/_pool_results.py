@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import TimeoutError as PoolTimeoutError
 from typing import Any, Generic, TypeVar
 
+from flame_remote._deadline import Deadline
+from flame_remote._future import RefFuture
+from flame_remote._refs import ObjectRef
+
 T = TypeVar("T")
 
 Callback = Callable[[Any], object]
@@ -56,7 +60,7 @@ class AsyncResult(Generic[T]):
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until the call has ended, or for `timeout` seconds."""
-        self._ready.wait(timeout)
+        self._wait(timeout)
 
     def get(self, timeout: float | None = None) -> T:
         """Wait for the result and return it; raise the call's own error.
@@ -67,11 +71,17 @@ class AsyncResult(Generic[T]):
         Raises:
             PoolTimeoutError: the time is over; the call goes on. It is multiprocessing's own.
         """
-        if not self._ready.wait(timeout):
+        if not self._wait(timeout):
             raise PoolTimeoutError(f"the call has not ended after {timeout} s")
         if self._error is not None:
             raise self._error
         return self._value
+
+    def _wait(self, timeout: float | None) -> bool:
+        for call in self._calls:
+            if isinstance(call, RefFuture):
+                timeout = call.lend(timeout)
+        return self._ready.wait(timeout)
 
     def _note(self, call: Call) -> None:
         with self._lock:
@@ -172,12 +182,19 @@ class Feed:
         """Wait for the next chunk that has ended; None if no more come."""
 
         def can_tell() -> bool:
-            if not self._calls:
-                return self._is_over
-            return next(iter(self._calls)) in self._ended if ordered else bool(self._ended)
+            with self._changed:
+                if not self._calls:
+                    return self._is_over
+                return next(iter(self._calls)) in self._ended if ordered else bool(self._ended)
 
+        deadline = Deadline(timeout)
         with self._changed:
-            if not self._changed.wait_for(can_tell, timeout):
+            self._changed.wait_for(lambda: self._calls or self._is_over, timeout)
+            calls = list(self._calls)
+        if calls and isinstance(calls[0], RefFuture):
+            calls[0].engine().lend_until(can_tell, self._awaited, deadline)
+        with self._changed:
+            if not self._changed.wait_for(can_tell, deadline.remaining()):
                 raise PoolTimeoutError(f"the next result is not there after {timeout} s")
             if not self._calls:
                 return None
@@ -185,9 +202,15 @@ class Feed:
             del self._calls[call], self._ended[call]
             return call
 
+    def _awaited(self) -> list[ObjectRef[Any]]:
+        with self._changed:
+            calls = [call for call in self._calls if call not in self._ended]
+        return [ref for call in calls if isinstance(call, RefFuture) for ref in call.awaited_refs()]
+
     def _add(self, call: Call) -> None:
         with self._changed:
             self._calls[call] = None
+            self._changed.notify_all()
         call.add_done_callback(self._note)
 
     def _note(self, call: Call) -> None:

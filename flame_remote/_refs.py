@@ -113,28 +113,17 @@ class ObjectRef(Generic[T_co]):
     def add_done_callback(self, callback: Callable[[ObjectRef[T_co]], object]) -> None:
         """Call `callback(ref)` once the value or an error is there; at once if it is already.
 
-        The callback runs in a thread of the engine, or in the calling thread, must not block,
-        and may call the API. An exception from it is logged and goes no further.
+        The callback runs in a thread of the engine, or in the calling thread, and may call the API.
+        Others wait for their turn meanwhile, so it should not block. An exception from it is logged
+        and goes no further.
         """
         self._engine.on_done(self, cast("Callable[[ObjectRef[Any]], object]", callback))
 
     def future(self) -> concurrent.futures.Future[T_co]:
         """Return a `concurrent.futures.Future` of the result; cancelling it cancels no task."""
-        import concurrent.futures
+        from flame_remote._future import future_of
 
-        future: concurrent.futures.Future[T_co] = concurrent.futures.Future()
-        future.set_running_or_notify_cancel()
-
-        def settle(ref: ObjectRef[T_co]) -> None:
-            try:
-                value = ref.get()
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(value)
-
-        self.add_done_callback(settle)
-        return future
+        return future_of(self)
 
     def __await__(self) -> Generator[Any, None, T_co]:
         """Wait for the value without blocking the running event loop."""

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
@@ -159,7 +160,6 @@ class _Stream:
         self._engine = producer._engine
         # Calls run in the thread that makes them: nothing is made before it is wanted.
         self._is_lazy = not producer._engine.runs_ahead
-        self._is_told = producer._engine.callbacks_may_wait and not self._is_lazy
         self._ahead = ahead
         # Set by a finaliser, which must not lock.
         self._is_abandoned = False
@@ -221,7 +221,7 @@ class _Stream:
             self._steps.clear()
             running, self._running = self._running, {}
         for ref in reversed(running.values()):
-            ref._engine.cancel(ref, False)
+            _cancel_step(ref)
 
     def abandon(self) -> None:
         """As `close`, as far as a finaliser can: the item that is being made is the last."""
@@ -248,8 +248,8 @@ class _Stream:
     def _may_ask(self) -> bool:
         if self._is_lazy:
             return False
-        if self._ahead is not None or not self._is_told:
-            return len(self._steps) < (self._ahead or _AHEAD)
+        if self._ahead is not None:
+            return len(self._steps) < self._ahead
         return len(self._running) < _AHEAD
 
     def _call(self, producer: ObjectRef[Any], method: str, count: int) -> Any:
@@ -258,7 +258,7 @@ class _Stream:
 
     def _note_when_done(self, ref: ObjectRef[Any]) -> None:
         self._running[ref._id] = ref
-        if not self._is_told:
+        if self._is_lazy:
             return
         # Not a method of this: who drops the generator must not wait for its steps.
         ref.add_done_callback(partial(_step_ended, weakref.ref(self), self._running))
@@ -293,8 +293,14 @@ def _step_ended(
         return
     running.pop(ref._id, None)
     ref.exception()  # nobody else looks at it
-    for other in list(running.values()):
-        ref._engine.cancel(other, False)
+    with suppress(KeyError):  # each once: one more would strike the generator as it cleans up
+        while True:
+            _cancel_step(running.popitem()[1])
+
+
+def _cancel_step(ref: ObjectRef[Any]) -> None:
+    """Cancel the making of an item, but not what the generator calls as it ends."""
+    ref._engine.cancel(ref, False, recursive=False)
 
 
 def _wake(loop: Any, arrived: Any, ref: object) -> None:

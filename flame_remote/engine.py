@@ -40,8 +40,6 @@ class Engine(ABC):
     compares: bool = False
     # Whether calls go on while their caller does something else; constant.
     runs_ahead: bool = True
-    # Whether a done callback may wait for something; constant.
-    callbacks_may_wait: bool = True
     # The cluster that the engine runs on; constant. None where code need not be shipped.
     cluster: FlameContext | None = None
 
@@ -116,6 +114,19 @@ class Engine(ABC):
     @abstractmethod
     def on_done(self, ref: ObjectRef[Any], callback: Callable[[ObjectRef[Any]], object]) -> None:
         """Call `callback(ref)` when the object's task has ended. Does not block."""
+
+    def lend_until(  # noqa: B027  most engines have nothing to lend
+        self,
+        is_over: Callable[[], bool],
+        awaited: Callable[[], Sequence[ObjectRef[Any]]],
+        deadline: Deadline,
+    ) -> None:
+        """Wait here if this thread runs a task that lends its slot while it waits, else not at all.
+
+        For who waits otherwise than in `get` and `wait`, for what done callbacks bring about: asks
+        `is_over`, and waits for the refs that are `awaited` then, until it is over, or nothing is
+        awaited, or the deadline passes.
+        """
 
     @abstractmethod
     def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool = True) -> bool:

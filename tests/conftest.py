@@ -15,8 +15,8 @@ from typing import Final
 import psutil
 import pytest
 
-# gRPC's own handlers around a fork, read at its import, leave a descriptor open where a call is under
-# way in another thread; the tests that fork have no call of gRPC to continue in the child.
+# gRPC's own handlers around a fork, read at its import, leave a descriptor open where a call is
+# under way in another thread; the tests that fork have no call of gRPC to continue in the child.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 pytest_plugins = ["tests.clusters", "tests.flamepy_env", "tests.caches"]

@@ -32,6 +32,7 @@ LAYERS: Final = [
         "_cache",
         "_cache_folder",
         "_cache_key",
+        "_future",
         "_weak",
     ],
     ["_scheduling", "_execute", "core"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
+from contextlib import suppress
 from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,7 @@ class AsyncCalls(Calls):
         """Run one coroutine to its end; answer as `execute` does."""
         task = self._loop.create_task(execute_coroutine(coroutine))
         self._tasks[task_id] = task
-        self._loop.add_reader(self._worker.link.descriptor, self._worker.link.receive)
+        self._loop.add_reader(self._worker.link.descriptor, self._worker.link.receive_beside)
         try:
             return self._loop.run_until_complete(task)
         except BaseException as error:  # cancelled before it began
@@ -109,9 +110,12 @@ class AsyncCalls(Calls):
             del self._tasks[task_id]
 
     def serve(self) -> None:
-        self._loop.add_reader(self._worker.link.descriptor, self._take_calls)
+        link = self._worker.link
+        self._loop.add_reader(link.descriptor, self._take_calls)
         self._loop.call_soon(self._take_calls)
+        link.tell_loop = self._take_calls_soon
         self._loop.run_forever()
+        link.tell_loop = None
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self.close()
 
@@ -141,7 +145,7 @@ class AsyncCalls(Calls):
 
     def _take_calls(self) -> None:
         worker = self._worker
-        worker.link.receive()
+        worker.link.receive_beside()
         while worker.inbox:
             try:
                 entry = worker.inbox.popleft()
@@ -149,6 +153,10 @@ class AsyncCalls(Calls):
                 break
             worker.run(entry)
         self._stop_if_done()
+
+    def _take_calls_soon(self) -> None:
+        with suppress(RuntimeError):  # the loop has just ended
+            self._loop.call_soon_threadsafe(self._take_calls)
 
     def _stop_if_done(self) -> None:
         if self._worker.stopping and not self._tasks:

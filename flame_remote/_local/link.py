@@ -39,6 +39,9 @@ class Link:
         self.turn = Turn()
         self.ref_events: deque[int] = deque()  # as Engine.ref_events
         self.handle: Callable[[Message], None]  # takes in a message, inside a turn
+        # Tells an event loop that watches the channel too that another thread has received; written
+        # by the main thread.
+        self.tell_loop: Callable[[], object] | None = None
         self._channel = channel
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poller = select.epoll()
@@ -158,6 +161,8 @@ class Link:
                 if not self._wait_readable(deadline):
                     return is_done()
                 self.receive()
+                if self.tell_loop is not None:
+                    self.tell_loop()
             return True
         finally:
             with self._reading:
@@ -169,6 +174,12 @@ class Link:
         os.eventfd_write(self._wakeup, 1)
         with self._reading:
             self._reading.notify_all()
+
+    def receive_beside(self) -> None:
+        """As `receive`, for an event loop that watches the channel as `pump_until` may do too."""
+        self.receive()
+        if self._has_reader:
+            self.wake()
 
     def receive(self) -> None:
         """Take in what there is to receive, if anything. Never blocks."""

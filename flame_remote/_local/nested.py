@@ -66,8 +66,6 @@ Callback = Callable[[ObjectRef[Any]], object]
 class WorkerEngine(Engine):
     """What `flame.get` and the others use inside a task. Safe to call from any thread."""
 
-    callbacks_may_wait = False  # they run in the thread that reads what would end the wait
-
     def __init__(self, session: str, worker: Worker, resources: Mapping[str, float]) -> None:
         # Constant after construction.
         self.session = session
@@ -223,6 +221,22 @@ class WorkerEngine(Engine):
                 lambda request: Watch(request, task, [ref._id], 1, False, []),
                 lambda: call_back(callback, ref, ctrl_c=False),
             )
+
+    def lend_until(
+        self,
+        is_over: Callable[[], bool],
+        awaited: Callable[[], Sequence[ObjectRef[Any]]],
+        deadline: Deadline,
+    ) -> None:
+        while self._requests.lends() and not is_over():
+            may_add = self._requests.callbacks_run()  # asked before: they may end meanwhile
+            refs = awaited()
+            if refs and not self.wait(refs, 1, deadline):
+                return  # the time is over
+            if not refs and not may_add:
+                return
+            with self._shelter:
+                self._requests.let_callbacks_run(is_over)
 
     def _load(self, ref: ObjectRef[Any], value: Opened) -> Any:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from flame_remote._deadline import NEVER, Deadline
 from flame_remote._ids import TaskId
 
+from .callbacks import Callbacks
 from .messages import Abandon, Message, Returned, Values
 from .shelter import Struck
 from .values import unpin
@@ -25,7 +26,7 @@ class Requests:
         self._numbers = itertools.count(1)
         # Any thread adds its own requests; taken away, and answered, inside a turn of the link.
         self._answers: dict[int, Message | None] = {}
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._callbacks = Callbacks(worker.link)
 
     def ask(self, make: Callable[[int], Message]) -> Message:
         """Send a request and return its answer; nothing else is run meanwhile."""
@@ -38,10 +39,28 @@ class Requests:
         return answer
 
     def call_back(self, make: Callable[[int], Message], callback: Callable[[], None]) -> None:
-        """Send a request, and call `callback` when it is answered."""
+        """Send a request, and have `callback` called in another thread when it is answered."""
         request = next(self._numbers)
-        self._callbacks[request] = callback
+        self._callbacks.add(request, callback)
         self._link.send(make(request))
+        self._callbacks.watch()
+
+    def lends(self) -> bool:
+        """Say whether this thread runs a task that lends its slot while it waits."""
+        main = threading.current_thread() is threading.main_thread()
+        return main and self._worker.serve_calls is None
+
+    def callbacks_run(self) -> bool:
+        """Say whether a callback runs, or is to run now."""
+        return not self._callbacks.is_idle()
+
+    def let_callbacks_run(self, is_over: Callable[[], bool]) -> None:
+        """Wait until `is_over`, or callbacks have run, or this task is cancelled. Main thread."""
+        worker = self._worker
+        wanted = worker.shelter.wanted
+        self._link.pump_until(
+            lambda: is_over() or self._callbacks.is_idle() or worker.running in wanted, NEVER
+        )
 
     def wait_for(
         self, make: Callable[[int, bool, list[TaskId]], Message], deadline: Deadline
@@ -53,8 +72,7 @@ class Requests:
         task. Raises Struck if the task is cancelled.
         """
         worker, answers = self._worker, self._answers
-        main = threading.current_thread() is threading.main_thread()
-        blocks = main and worker.serve_calls is None
+        blocks = self.lends()
         gives_back = blocks and worker.gives_back
         wanted = worker.shelter.wanted
         request = next(self._numbers)
@@ -96,9 +114,7 @@ class Requests:
         request: int = message[0]
         if request in self._answers:
             self._answers[request] = message
-        elif (callback := self._callbacks.pop(request, None)) is not None:
-            self._link.callbacks.append(callback)
-        else:
+        elif not self._callbacks.take_answer(request):
             self._discard(message)  # it has crossed our Abandon
 
     def _forget(self, request: int) -> Message | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,8 @@ from .local_engines import engine, nothing_is_left_behind, only_embedded
 
 __all__ = ["engine", "nothing_is_left_behind"]
 
+LONG = 60.0  # seconds that nobody waits for
+
 
 @flame.remote
 def identity(x: Any) -> Any:
@@ -29,8 +30,7 @@ def identity(x: Any) -> Any:
 @flame.remote
 def hold(file: Path) -> None:
     """Run until the file is there."""
-    while not file.exists():
-        time.sleep(0.002)
+    wait_until(file.exists, LONG)
 
 
 def comes_to_say(ref: Any, *parts: str) -> str:
@@ -180,8 +180,7 @@ def test_a_call_in_the_queue_of_an_actor_says_its_place(tmp_path: Path) -> None:
     @flame.remote
     class Slow:
         def wait(self, file: Path) -> None:
-            while not file.exists():
-                time.sleep(0.002)
+            wait_until(file.exists, LONG)
 
     actor = Slow.remote()
     refs = [actor.wait.remote(tmp_path / "open") for _ in range(3)]
@@ -233,7 +232,7 @@ def test_a_cancelled_call_that_goes_on_says_that_it_is_being_cancelled(tmp_path:
         (folder / "begun").touch()
         while not (folder / "open").exists():
             with suppress(KeyboardInterrupt):
-                time.sleep(0.002)
+                wait_until((folder / "open").exists, LONG)
 
     ref = stubborn.remote(tmp_path)
     assert wait_until((tmp_path / "begun").exists)

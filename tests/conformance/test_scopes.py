@@ -18,6 +18,8 @@ from .local_engines import engine, nothing_is_left_behind, only_embedded
 
 __all__ = ["engine", "nothing_is_left_behind"]
 
+LONG = 60.0  # seconds that nobody waits for
+
 
 @flame.remote
 def identity(x: Any) -> Any:
@@ -218,8 +220,7 @@ def test_a_deadline_ends_the_grandchildren_too(tmp_path: Path) -> None:
     @flame.remote
     def grandchild(folder: Path) -> None:
         (folder / "begun").touch()
-        while True:
-            time.sleep(0.002)
+        time.sleep(LONG)
 
     refs: list[Any] = []
 
@@ -304,15 +305,13 @@ def test_a_task_that_is_killed_in_its_scope_takes_what_is_in_it_along(tmp_path: 
 
         with flame.scope():
             spin.remote(folder)
-            while not (folder / "begun").exists():
-                time.sleep(0.002)
+            wait_until((folder / "begun").exists, LONG)
             os._exit(3)
 
     @flame.remote
     def spin(folder: Path) -> None:
         (folder / "begun").touch()
-        while True:
-            time.sleep(0.002)
+        time.sleep(LONG)
 
     with pytest.raises(flame.WorkerCrashedError):
         flame.get(work.remote(tmp_path))
@@ -331,8 +330,7 @@ def start_and_wait(folder: Path) -> None:
 @flame.remote
 def wait_in(folder: Path) -> None:
     (folder / "begun").touch()
-    while not (folder / "open").exists():
-        time.sleep(0.002)
+    wait_until((folder / "open").exists, LONG)
     (folder / "ended").touch()
 
 
@@ -355,8 +353,7 @@ def test_what_a_call_has_started_goes_on_if_asked_for(tmp_path: Path) -> None:
     @flame.remote
     def start(folder: Path) -> None:
         wait_in.remote(folder)
-        while True:
-            time.sleep(0.002)
+        time.sleep(LONG)
 
     ref = start.remote(tmp_path)
     assert wait_until((tmp_path / "begun").exists)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ __all__ = ["engine", "nothing_is_left_behind"]
 
 pytestmark = pytest.mark.usefixtures("engine")
 
+LONG = 60.0  # seconds that nobody waits for
+
 
 @flame.remote
 def identity(x: Any) -> Any:
@@ -27,8 +28,7 @@ def identity(x: Any) -> Any:
 
 @flame.remote
 def hold(file: Path) -> None:
-    while not file.exists():
-        time.sleep(0.002)
+    wait_until(file.exists, LONG)
 
 
 # --- calls and actors -----------------------------------------------------------------------------
@@ -222,8 +222,7 @@ def test_a_call_that_nothing_can_interrupt_can_ask_whether_it_is_cancelled() -> 
     class Threaded:
         def wait(self) -> None:
             self.begun = True
-            while not flame.context().is_cancelled:
-                time.sleep(0.002)
+            wait_until(lambda: flame.context().is_cancelled, LONG)
 
         def has_begun(self) -> bool:
             return hasattr(self, "begun")
