@@ -63,7 +63,9 @@ class Core:
         self.records = Records(self, timeline=config.timeline)
         self.targets = LivingTargets()
         self.lineage = self.objects.lineage
-        self.segments = Segments(config.store_bytes, self.mappings)
+        self.segments = Segments(
+            config.store_bytes, self.mappings, lambda: self.wake_loop()
+        )
         self.room = Room(self)
         self.poller = Poller()
         self.wake_loop: Callable[[], None] = lambda: None
@@ -165,6 +167,10 @@ class Core:
     def next_timer(self) -> float | None:
         """Return when `on_timer` is due, on time.monotonic(). Any thread, at any time."""
         return self.scheduler.next_tick
+
+    def holds_values(self) -> bool:
+        """Say whether values lie in shared memory. Any thread, at any time."""
+        return self.segments.live_bytes > 0
 
     def on_bug(self, error: Exception) -> None:
         """Something in here is wrong: end in the open, not in silence. Outside a turn."""

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from flame_remote._deadline import Deadline
 
@@ -19,6 +19,9 @@ from .bell import Bell
 from .poller import Poller
 from .spin import AdaptiveSpin
 from .turn import Turn
+
+# Memory that nobody refers to any more goes back this soon, also while nobody calls anything.
+_MEMORY_SECONDS: Final = 0.05
 
 
 class Wait(Protocol):
@@ -34,6 +37,9 @@ class Engine(Protocol):
 
     def next_timer(self) -> float | None:
         """Return the time.monotonic() at which `on_timer` is due, None for never."""
+
+    def holds_values(self) -> bool:
+        """Say whether memory waits for its last ref to die."""
 
     def drain(self) -> None:
         """Take in what other threads have left. Called inside a turn."""
@@ -207,7 +213,9 @@ class Loop:
 
     def _run(self) -> None:
         while True:
-            self._poller.wait_in_background(self._timeout(None))
+            # The last ref of a value dies in silence: a finaliser may do no more than note it.
+            longest = _MEMORY_SECONDS if self._core.holds_values() else None
+            self._poller.wait_in_background(self._timeout(longest))
             if self._closed:
                 return
             self._handle(self._poller.poll(0) if self._leader is None else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 
 from flame_remote._ids import WorkerId
 from flame_remote.exceptions import StoreFullError
@@ -19,7 +20,12 @@ class Segments:
     only as far as values lie in it.
     """
 
-    def __init__(self, capacity_bytes: int, mappings: MappingCache) -> None:
+    def __init__(
+        self, capacity_bytes: int, mappings: MappingCache, first_value: Callable[[], None]
+    ) -> None:
+        """Begin without any. `first_value` is called when a value comes where there was none."""
+        self._first_value = first_value
+        self.live_bytes = 0  # of values, in all
         self.capacity_bytes = capacity_bytes
         self.reserved_bytes = 0
         self._mappings = mappings
@@ -56,10 +62,14 @@ class Segments:
 
     def value_stored(self, segment: int, size: int) -> None:
         """A value lies there now."""
+        if not self.live_bytes:
+            self._first_value()
+        self.live_bytes += size
         self._live_bytes[segment] = self._live_bytes.get(segment, 0) + size
 
     def value_freed(self, segment: int, size: int) -> bool:
         """A value is gone. Returns whether the segment's owner lives and wants its memory back."""
+        self.live_bytes -= size
         self._live_bytes[segment] -= size
         if segment not in self._orphaned:
             return True

@@ -92,6 +92,9 @@ class Engine:
     def next_timer(self) -> float | None:
         return self.timer
 
+    def holds_values(self) -> bool:
+        return False
+
     def drain(self) -> None:
         assert self.turn.is_mine()
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 import flame_remote as flame
+from flame_remote._current import current_engine
+
+from ..conftest import wait_until
 
 MIB = 1 << 20
 
@@ -72,3 +76,12 @@ def test_a_result_larger_than_the_budget_fails_that_task_alone() -> None:
     with pytest.raises(flame.StoreFullError):
         flame.get(large.remote())
     assert flame.get(flame.put(2)) == 2
+
+
+def test_memory_goes_back_while_the_driver_calls_nothing() -> None:
+    engine: Any = current_engine()
+    segments = engine._core.segments
+    ref = flame.put(array(1))
+    assert segments.live_bytes > 8 * MIB
+    del ref
+    assert wait_until(lambda: segments.live_bytes == 0)

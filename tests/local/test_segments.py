@@ -19,7 +19,7 @@ OF_ANOTHER_OWNER = (OWNER + 1) << SEGMENT_SHIFT
 @pytest.fixture
 def segments() -> Iterator[Segments]:
     mappings = MappingCache()
-    segments = Segments(1000, mappings)
+    segments = Segments(1000, mappings, lambda: None)
     yield segments
     segments.close()
     mappings.close()
