@@ -125,6 +125,7 @@ class Executor(concurrent.futures.Executor):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         max_retries: int = 0,
+        max_tasks_per_child: int | None = None,
     ) -> None:
         """Start nothing yet: the first call does.
 
@@ -134,18 +135,23 @@ class Executor(concurrent.futures.Executor):
             initializer: called once in each worker, before its first call.
             initargs: the arguments of `initializer`.
             max_retries: how often a call is started again when its process dies.
+            max_tasks_per_child: after so many calls of one function a process is replaced by a
+                fresh one, for code that leaks; None for never. As `max_calls` of a task.
 
         Raises:
-            ValueError: `max_workers` is not positive.
+            ValueError: `max_workers` or `max_tasks_per_child` is not positive.
             TypeError: `initializer` cannot be called.
         """
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        if max_tasks_per_child is not None and max_tasks_per_child <= 0:
+            raise ValueError("max_tasks_per_child must be >= 1")
         self._max_workers = max_workers
         self._initializer = initializer and Initializer(initializer, tuple(initargs))
         self._max_retries = max_retries
+        self._max_calls = max_tasks_per_child or 0
         self._changed = threading.Condition()
         # Guarded by self._changed.
         self._waiting: deque[_CallFuture[Any]] = deque()  # for one of those under way to end
@@ -261,7 +267,9 @@ class Executor(concurrent.futures.Executor):
         workers = self._max_workers or max(1, int(cpus))
         with self._changed:
             share = min(1.0, cpus / workers)
-            options = TaskOptions(num_cpus=share, max_retries=self._max_retries)
+            options = TaskOptions(
+                num_cpus=share, max_retries=self._max_retries, max_calls=self._max_calls
+            )
             made = functools.partial(_made_remote, options)
             self._remote = functools.lru_cache(_FUNCTIONS_KEPT)(made)
             self._most = workers if workers < cpus else math.inf

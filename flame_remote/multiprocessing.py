@@ -48,22 +48,25 @@ class Pool:
             processes: how many calls run at the same time; default: one for each CPU.
             initializer: called once in each worker before its first call.
             initargs: the arguments of `initializer`.
-            maxtasksperchild: must be None: the workers belong to the engine.
+            maxtasksperchild: after so many calls, each of an item or a chunk, a process is replaced
+                by a fresh one, for code that leaks; None for never.
             context: ignored; a start method means nothing here.
 
         Raises:
-            ValueError: `processes` is less than 1, or `maxtasksperchild` is given.
+            ValueError: `processes` or `maxtasksperchild` is less than 1.
             TypeError: `initializer` cannot be called.
         """
         if processes is not None and processes < 1:
             raise ValueError("Number of processes must be at least 1")
-        if maxtasksperchild is not None:
-            raise ValueError(
-                f"maxtasksperchild={maxtasksperchild!r} cannot be had: the workers belong to the "
-                "engine and serve others too; leave it out"
-            )
+        if maxtasksperchild is not None and maxtasksperchild < 1:
+            raise ValueError("maxtasksperchild must be a positive int or None")
         self._processes = processes
-        self._executor = Executor(processes, initializer=initializer, initargs=initargs)
+        self._executor = Executor(
+            processes,
+            initializer=initializer,
+            initargs=initargs,
+            max_tasks_per_child=maxtasksperchild,
+        )
         self._lock = threading.Lock()
         # Guarded by self._lock.
         self._feeds: dict[threading.Thread, Feed] = {}

@@ -192,10 +192,17 @@ def test_no_more_calls_run_at_a_time_than_there_are_processes() -> None:
         assert (first.get(60), second.get(60)) == (6, 2)
 
 
+@only_embedded
+def test_a_process_is_replaced_after_so_many_calls() -> None:
+    with Pool(1, maxtasksperchild=2) as pool:
+        pids = [pool.apply(os.getpid) for _ in range(6)]
+    assert all(pids.count(pid) == 2 for pid in pids)
+
+
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="Number of processes must be at least 1"):
         Pool(0)
-    with pytest.raises(ValueError, match="maxtasksperchild=3 cannot be had"):
-        Pool(2, maxtasksperchild=3)
+    with pytest.raises(ValueError, match="maxtasksperchild must be a positive int"):
+        Pool(2, maxtasksperchild=0)
     with Pool(2) as pool, pytest.raises(ValueError, match="chunksize must be 1 or more items"):
         pool.map(double, [1], 0)
