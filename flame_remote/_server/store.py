@@ -4,7 +4,7 @@ Changes are queued and committed together, once for each turn of the loop; a cli
 after the commit. A commit survives the end of the process at any instant (write-ahead log); it is
 not forced to the disk, so a power cut may take the last moments with it.
 
-What is in the log has to be moved into the database some time, and that does wait for the disk: 5 ms
+What is in the log has to be moved into the database some time, and that waits for the disk: 5 ms
 on a quiet one, 20 ms and more on a busy one. SQLite would do it within every 300th commit or so of
 a lone task; it is done when nothing else is to be done instead.
 """
