@@ -205,6 +205,12 @@ class Engine(ABC):
         Waits for calls that run, cancels those that have not begun; raises ClusterError.
         """
 
+    def check_answers(self, what: str) -> None:  # noqa: B027
+        """Raise ClusterError if whoever runs the calls does not answer, so that `what` cannot be.
+
+        For those who wait without a limit; blocks for some seconds at most.
+        """
+
     # --- refs ---
 
     @abstractmethod

@@ -33,7 +33,8 @@ if os.fork():
 os.setsid()
 from flame_remote.testing import local_cluster
 with local_cluster(**json.loads(sys.argv[1])) as cluster:
-    print(json.dumps([cluster.endpoint, cluster.cache_endpoint, str(cluster.folder)]), flush=True)
+    told = [cluster.endpoint, cluster.cache_endpoint, str(cluster.folder), cluster.pid]
+    print(json.dumps(told), flush=True)
     sys.stdin.read()
 """
 
@@ -41,10 +42,12 @@ with local_cluster(**json.loads(sys.argv[1])) as cluster:
 class Cluster:
     """Where a cluster listens."""
 
-    def __init__(self, endpoint: str, cache_endpoint: str, folder: str) -> None:
+    def __init__(self, endpoint: str, cache_endpoint: str, folder: str, pid: int = 0) -> None:
+        """`pid` is that of the session manager, 0 where it is not known."""
         self.endpoint = endpoint
         self.cache_endpoint = cache_endpoint
         self.folder = Path(folder)
+        self.pid = pid
 
     @property
     def engine(self) -> str:

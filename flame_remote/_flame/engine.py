@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flame_remote import _ids
@@ -28,8 +29,11 @@ from flame_remote._spec import UNLIMITED, Target, TargetKind, TaskSpec
 from flame_remote._wire.packing import Packed, unpack
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
+    ClusterError,
+    ClusterTimeoutError,
     EngineClosedError,
     FlameError,
+    FlameErrorCode,
     GetTimeoutError,
     SessionEndedError,
     UnschedulableError,
@@ -43,6 +47,7 @@ from .callbacks import Callbacks
 from .cluster import Cluster
 from .desk import Desk
 from .explaining import explain, progress
+from .lanes import Lane
 from .post import Post
 from .program import MAIL, OBJECTS, SHARED, Program
 from .routes import Routes, refuse_limits
@@ -57,7 +62,9 @@ T = TypeVar("T")
 Callback = Callable[[ObjectRef[Any]], object]
 
 _TICK_SECONDS: Final = 0.1  # how long a dead ref may wait for something else to happen
-_SERVICE_SECONDS: Final = 30.0  # for the opening of a service's session
+_SERVICE_SECONDS: Final = 30.0  # for the opening of a service's session, and for its closing
+_LOOK_SECONDS: Final = 5.0  # that pass in a long wait before it is asked whether there is a point
+_ANSWER_SECONDS: Final = 5.0  # for an answer of the cluster, or of the engine's own thread
 
 
 class FlameEngine(Engine):
@@ -124,8 +131,11 @@ class FlameEngine(Engine):
         self.ref_events.append(what)
         self.wake()
 
-    def ask(self, what: Callable[[], T], seconds: float | None = None) -> T:
-        """Call a function in the engine's thread and return what it returns. Blocks."""
+    def ask(self, what: Callable[[], T], seconds: float = 12 * _ANSWER_SECONDS) -> T:
+        """Call a function in the engine's thread and return what it returns. Blocks.
+
+        Raises EngineClosedError if there is no answer in time: then that thread has ended.
+        """
         answer: list[T] = []
         error: list[BaseException] = []
         done = threading.Event()
@@ -254,14 +264,39 @@ class FlameEngine(Engine):
         if target.kind is not TargetKind.FUNCTION or self._refusal is not None:
             return
         ended = threading.Event()
-        self._tell(partial(self._end_service, target, ended))
-        ended.wait()
+        lanes: list[Lane] = []
+        self._tell(partial(self._end_service, target, ended, lanes))
+        idle_since = monotonic()
+        while not ended.wait(_LOOK_SECONDS):
+            self.check_answers(f"the service of {target.name}() cannot be closed")
+            if lanes and (lanes[0].is_busy or lanes[0].queue):
+                idle_since = monotonic()  # calls of ours run there: as long as they take
+            elif monotonic() - idle_since > _SERVICE_SECONDS:
+                raise self._stays_open(target, lanes)
 
-    def _end_service(self, target: Target, ended: threading.Event) -> None:
+    def _stays_open(self, target: Target, lanes: list[Lane]) -> ClusterError:
+        session_id = lanes[0].plan.session_id if lanes else "unknown"
+        return ClusterError(
+            f"the service of {target.name}() cannot be closed: for {_SERVICE_SECONDS:g} s the "
+            f"cluster has kept its session {session_id} open, as tasks run there that are not of "
+            f"this program; close it later with: flmctl close -s {session_id}",
+            FlameErrorCode.INVALID_STATE,
+        )
+
+    def check_answers(self, what: str) -> None:
+        from flame_remote._proto import frontend_pb2
+
+        try:
+            self._cluster.call("ListNodes", frontend_pb2.ListNodesRequest(), _ANSWER_SECONDS)
+        except ClusterTimeoutError as error:
+            raise ClusterTimeoutError(f"{what}: {error}") from None
+
+    def _end_service(self, target: Target, ended: threading.Event, lanes: list[Lane]) -> None:
         lane = self._routes.forget(target)
         if lane is None:
             ended.set()
         else:
+            lanes.append(lane)
             self._desk.end_service(lane, ended.set)
 
     # --- objects ---

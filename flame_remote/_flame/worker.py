@@ -15,6 +15,7 @@ from flame_remote._current import set_current
 from flame_remote._ids import ObjectId
 from flame_remote._spec import TargetKind
 
+from . import guard
 from .batch import Batch, CallEntry, Key, Reply, dump, load_batch
 from .instance import Instance
 from .nested import WorkerEngine
@@ -34,6 +35,7 @@ class Worker:
         """Get ready: from now on code in this process uses an engine on the same cluster."""
         self._engine = WorkerEngine.start(Program.from_dict(settings))
         set_current(self._engine)
+        self._guard = guard.begin(os.environ)
         self._code = Code(self._engine)
         self._runner = Runner(self._engine, self._code)
         self._engine.runner = self._runner

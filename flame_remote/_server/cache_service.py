@@ -14,6 +14,7 @@ from flame_remote.core.object_key import ObjectKey
 
 from .cache_content import read_content
 from .cache_store import CacheFullError, CacheStore
+from .peers import Peers, user_name
 
 _PATCH: Final = b"PATCH:"
 _ACTIONS: Final = {
@@ -37,6 +38,7 @@ class CacheService(flight.FlightServerBase):  # type: ignore[misc]
         *,
         most_bytes: int | None = None,
         advertised_host: str | None = None,
+        same_user: bool = False,
         **options: Any,
     ) -> None:
         """Listen.
@@ -46,6 +48,7 @@ class CacheService(flight.FlightServerBase):  # type: ignore[misc]
             location: grpc://host:port, or grpc+tls://; port 0 is one that is free.
             most_bytes: that an object may have; None for no limit of our own.
             advertised_host: what refs say instead of the host of `location`.
+            same_user: whether processes of other users of this machine are refused.
             options: of FlightServerBase: certificates and middleware.
 
         Raises:
@@ -58,11 +61,21 @@ class CacheService(flight.FlightServerBase):  # type: ignore[misc]
         if advertised_host is not None:
             address = f"{address.partition('://')[0]}://{advertised_host}"
         self.endpoint: Final = f"{address}:{self.port}"
+        self._peers: Final = Peers(self.port) if same_user else None
+
+    def _admit(self, context: Any) -> None:
+        """Refuse the caller if he may not call. Flight tells who calls to methods only."""
+        if self._peers is not None and not self._peers.are_ours(context.peer()):
+            raise flight.FlightUnauthorizedError(
+                f"this object cache belongs to {user_name()}, and takes calls of that user only; "
+                "start a cluster of your own with `flame-remote up`"
+            )
 
     # --- objects ---
 
     def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Store an object, or append a patch; answer with its ref."""
+        self._admit(context)
         patches = descriptor.command is not None
         if patches and not descriptor.command.startswith(_PATCH):
             raise pa.ArrowInvalid(
@@ -95,6 +108,7 @@ class CacheService(flight.FlightServerBase):  # type: ignore[misc]
 
     def do_get(self, context: Any, ticket: Any) -> Any:
         """Send an object, or what is newer than the version that the client has."""
+        self._admit(context)
         text, colon, version = ticket.ticket.rpartition(b":")
         if not colon:
             text, version = ticket.ticket, b"0"
@@ -107,6 +121,7 @@ class CacheService(flight.FlightServerBase):  # type: ignore[misc]
 
     def do_action(self, context: Any, action: Any) -> list[bytes]:
         """Delete or count."""
+        self._admit(context)
         body = b"" if action.body is None else action.body.to_pybytes()
         if action.type == "DELETE":
             patterns = [_parsed(ObjectKey.parse, body)]
@@ -131,17 +146,20 @@ class CacheService(flight.FlightServerBase):  # type: ignore[misc]
 
     def list_actions(self, context: Any) -> list[tuple[str, str]]:
         """Say which actions there are; stock clients ask to see whether the cache lives."""
+        self._admit(context)
         return list(_ACTIONS.items())
 
     # --- looking around ---
 
     def list_flights(self, context: Any, criteria: bytes) -> Iterator[Any]:
         """Yield what is known of each object without reading it."""
+        self._admit(context)
         for key, size in self._store.listing():
             yield self._info(key, None, -1, size)
 
     def get_flight_info(self, context: Any, descriptor: Any) -> Any:
         """Say where an object is and how large; its schema if it is an Arrow table."""
+        self._admit(context)
         key = _parsed(ObjectKey.parse_object, _path_of(descriptor))
         found = self._read(key)
         rows = sum(batch.num_rows for batch in found.base)
@@ -149,6 +167,7 @@ class CacheService(flight.FlightServerBase):  # type: ignore[misc]
 
     def get_schema(self, context: Any, descriptor: Any) -> Any:
         """Return the schema in which an object is sent."""
+        self._admit(context)
         key = _parsed(ObjectKey.parse_object, _path_of(descriptor))
         return flight.SchemaResult(self._read(key).schema)
 

@@ -142,6 +142,8 @@ class ClusterProcess:
             "FLAME_CACHE_ENDPOINT": cache_endpoint,
             "RUST_LOG": os.environ.get("RUST_LOG", "info"),
             "FLAME_LOG": os.environ.get("RUST_LOG", "info"),
+            # Tells our workers that they need no guard, see _flame/guard.py.
+            "FLAME_REPLACES_DEAD_WORKERS": "1",
         }
         if self._token is not None:
             told["FLAME_TOKEN"] = self._token

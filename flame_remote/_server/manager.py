@@ -20,6 +20,7 @@ from .watching import Watchers
 
 log = logging.getLogger(__name__)
 
+QUIET_SECONDS: Final = 0.5  # without a commit, after which the store is tidied
 RECENT_BYTES: Final = 32 << 20  # inputs and outputs of ended tasks that stay in memory
 
 
@@ -68,6 +69,8 @@ class Manager:
         self._recent: deque[tuple[Task, int]] = deque()
         self._recent_bytes = 0
         self._alarm: asyncio.TimerHandle | None = None
+        self._tidying: asyncio.TimerHandle | None = None
+        self._last_commit = 0.0  # by the loop's clock
         self._epoch = time.time() - time.monotonic()  # so that our time never goes back
 
     @property
@@ -110,8 +113,9 @@ class Manager:
     def close(self) -> None:
         """Commit what is queued and stop the clock."""
         self._commit()
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for timer in (self._alarm, self._tidying):
+            if timer is not None:
+                timer.cancel()
 
     # --- commands -----------------------------------------------------------------------
 
@@ -186,12 +190,28 @@ class Manager:
             self._on_broken(error)
             return  # nobody is answered: what was asked for is not kept
         committed.set_result(None)
+        self._tidy_later()
         ended, self._ended = self._ended, []
         for task in ended:
             self.watchers.tell(task)
         for task in tasks:
             if task.state.ended and not task.archived:
                 self._keep_recent(task)
+
+    def _tidy_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._last_commit = loop.time()
+        if self._tidying is None:
+            self._tidying = loop.call_later(QUIET_SECONDS, self._tidy_if_quiet)
+
+    def _tidy_if_quiet(self) -> None:
+        loop = asyncio.get_running_loop()
+        quiet_at = self._last_commit + QUIET_SECONDS
+        if loop.time() < quiet_at:
+            self._tidying = loop.call_at(quiet_at, self._tidy_if_quiet)
+            return
+        self._tidying = None
+        self._store.tidy()
 
     def _keep_recent(self, task: Task) -> None:
         size = len(task.input or b"") + len(task.output or b"")

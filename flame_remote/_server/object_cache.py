@@ -98,6 +98,7 @@ def _start(options: argparse.Namespace) -> Any:
             f"{scheme}://{shown}:{options.port}",
             most_bytes=memory if disk is None else None,
             advertised_host=options.advertise_host,
+            same_user=options.token_file is None,
             **more,
         )
     except Exception as error:  # Arrow's own kinds: the port is taken, a certificate is none

@@ -13,13 +13,15 @@ from contextlib import suppress
 from typing import Final
 
 LABEL: Final = "flame-remote.owner="
+RUNNER: Final = "runner."  # before the labels of applications that Runners make
 
 
 def owner_in(labels: list[str]) -> str:
     """Return what follows LABEL, "<pid>:<start time>", or "" if there is no such label."""
     for label in labels:
-        if label.startswith(LABEL):
-            return label.removeprefix(LABEL)
+        name = label.removeprefix(RUNNER)
+        if name.startswith(LABEL):
+            return name.removeprefix(LABEL)
     return ""
 
 

@@ -66,7 +66,11 @@ class Requests:
         return [*self._remove(application), Answer(application)]
 
     def owner_gone(self, now: float, event: ev.OwnerGone) -> list[Command]:
-        """Remove an application whatever its sessions do, with its objects."""
+        """Remove an application whatever its sessions do, with its objects.
+
+        One whose package lies outside the cluster stays, without sessions and objects: it says
+        where that is, and the next Runner of its name removes both.
+        """
         application = self._tables.applications.get(event.name)
         if application is None or application.owner != event.owner:
             return []
@@ -78,6 +82,9 @@ class Requests:
                 session.step(task, TaskStep.FAILED)
                 commands += [SaveTask(task), TellWatchers(task)]
             commands += self._close(now, session, kill=True)
+        if _lies_elsewhere(application.spec.url):
+            application.owner = ""
+            return [*commands, SaveApplication(application), DropObjects(event.name)]
         return [*commands, *self._remove(application), DropObjects(event.name)]
 
     def _unused(self, verb: str, name: str) -> Application:
@@ -176,6 +183,11 @@ class Requests:
         task = Task(session.id, session.last_number + 1, event.input, now)
         session.add(task)
         return [SaveTask(task), Answer(task)]
+
+
+def _lies_elsewhere(url: str) -> bool:
+    """Say whether a package outlives the objects of its application."""
+    return bool(url) and not url.startswith(("grpc://", "grpcs://"))
 
 
 def _with_defaults(spec: types_pb2.ApplicationSpec) -> types_pb2.ApplicationSpec:

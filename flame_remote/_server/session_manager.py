@@ -7,6 +7,7 @@ the object cache beside itself. Everything that it starts ends with it, however 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -67,6 +68,7 @@ async def _serve(settings: Settings) -> None:
     ends_with = _watch(settings.end_with, abandon)
     try:
         await process.start()
+        gc.freeze()  # what is there now stays: a full collection takes 10 ms with it, 1 ms without
         _tell(settings, process.told())
         log.info("ready: %s", process.told())
         await ended

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _LABEL: Final = "flame-remote.package="
 _RUNNER: Final = "runner."
 _PYTHON_VERSION: Final = "FLAME_PYTHON_VERSION"
+_CALL_SECONDS: Final = 5.0  # for an answer of the cluster at the end
 _PAUSE_SECONDS: Final = 0.1  # between two attempts to close a session
 _LEFT_OVER_SECONDS: Final = 10.0  # for the sessions of a process that was killed
 
@@ -135,19 +136,19 @@ class Application:
         from flame_remote.core.sessions import close_session, list_sessions
 
         connection = _connection(self._context)
-        for session in list_sessions(connection=connection):
+        for session in list_sessions(timeout=_CALL_SECONDS, connection=connection):
             if session.application == self._name and session.state is SessionState.OPEN:
                 with suppress(ClusterError):  # unregistering will tell
-                    close_session(session.id, connection=connection)
+                    close_session(session.id, timeout=_CALL_SECONDS, connection=connection)
 
     def _unregister(self, deadline: Deadline) -> None:
         from flame_remote.core.applications import unregister_application
 
-        pause = threading.Event()
+        connection, pause = _connection(self._context), threading.Event()
         while True:
-            self._close_sessions()
             try:
-                unregister_application(self._name, connection=_connection(self._context))
+                self._close_sessions()
+                unregister_application(self._name, timeout=_CALL_SECONDS, connection=connection)
                 return
             except ClusterError as error:
                 if error.code is FlameErrorCode.NOT_FOUND:

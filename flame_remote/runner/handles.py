@@ -63,13 +63,13 @@ class ServiceHandle:
         """End the service: it takes no more calls. Calls that it has taken go on.
 
         May be called twice. On a Flame cluster this closes the session, so it waits until those
-        calls have ended.
+        calls have ended; a warning tells of that after some seconds.
 
         Raises:
-            ClusterError: the cluster did not close the session.
+            ClusterError: the cluster did not close the session, or does not answer.
         """
         if self._flame_stop() and self._flame_under_way is not None:
-            self._flame_under_way.wait()
+            self._flame_under_way.wait(f"the service of {self._flame_subject.article}")
         self._flame_backend.close()
 
     def _flame_abandon(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -23,9 +24,11 @@ from flame_remote.core import (
     put_object,
 )
 from flame_remote.core.connection import get_connection
+from flame_remote.exceptions import ClusterTimeoutError
 from flame_remote.runner import ObjectFuture, Runner, SessionContext
 
 from ..clusters import Cluster, some_cluster
+from ..conftest import wait_until
 
 
 def sum_fn(a: int, b: int) -> int:
@@ -172,7 +175,8 @@ def test_state_outlives_the_worker(engine: str) -> None:
     with Runner("test") as runner:
         counter = runner.service(Counter(10), stateful=True)
         counter.increment()
-        with pytest.raises(flame.ActorDiedError, match=r"exit(ed with)? code 7"):
+        # A real Flame knows no more than that.
+        with pytest.raises(flame.ActorDiedError, match=r"exit(ed with)? code 7|transport error"):
             counter.crash().get()
         assert counter.get_count().get() == 11
 
@@ -241,6 +245,42 @@ def test_an_error_in_the_block_does_not_wait_for_calls(engine: str) -> None:
     with pytest.raises((flame.TaskCancelledError, flame.EngineError)):
         futures[-1].get()
     assert get_application("app") is None
+
+
+@pytest.mark.parametrize("engine", ["flame"], indirect=True)
+def test_closing_a_service_on_a_cluster_that_does_not_answer_says_so(
+    engine: str, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not cluster.pid:
+        pytest.skip("a cluster that is not ours is not stopped")
+    monkeypatch.setattr("flame_remote._flame.engine._LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("flame_remote._flame.engine._ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("flame_remote.runner.under_way._LOOK_SECONDS", 0.1)
+    flag = tmp_path / "flag"
+
+    def hold(path: str) -> None:
+        open(path, "w").close()
+        while os.path.exists(path):
+            time.sleep(0.01)
+
+    with Runner("app") as runner:
+        idle, busy = runner.service(sum_fn), runner.service(hold)
+        assert idle(1, 2).get() == 3
+        held = busy(str(flag))
+        assert wait_until(flag.exists)
+        os.kill(cluster.pid, signal.SIGSTOP)
+        try:
+            for service, name in ((idle, "sum_fn"), (busy, "hold")):
+                with pytest.raises(
+                    ClusterTimeoutError,
+                    match=rf"the service of .*{name}.* cannot be closed: .*"
+                    rf"{cluster.endpoint} did not answer within",
+                ):
+                    service.close()
+        finally:
+            os.kill(cluster.pid, signal.SIGCONT)
+            flag.unlink()
+        held.wait()
 
 
 @pytest.mark.parametrize("engine", ["flame"], indirect=True)

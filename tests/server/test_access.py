@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from flame_remote._server.access import Access, AccessDenied, uid_of_peer
+from flame_remote._server.access import Access, AccessDenied
+from flame_remote._server.peers import uid_of_peer
 
 NOBODY = 65534
 

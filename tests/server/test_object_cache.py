@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import bson
@@ -389,3 +391,55 @@ def test_it_prints_nothing_and_unpickles_nothing(arrow: None, tmp_path: Any) -> 
         process.terminate()
         assert (process.stdout.read(), process.stderr.read()) == (b"", b"")
     assert list(tmp_path.iterdir()) == []
+
+
+# --- other users ----------------------------------------------------------------------------------
+
+NOBODY = 65534
+
+
+@contextmanager
+def forwarded_by_another_user(endpoint: str) -> Iterator[str]:
+    """Have a child of another user pass one connection on; yield where. No new interpreter: it may
+    be one that other users cannot read.
+    """
+    port = int(endpoint.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        child = os.fork()
+        if not child:
+            try:
+                os.setuid(NOBODY)
+                client = listening.accept()[0]
+                forward(client, socket.create_connection(("127.0.0.1", port)))
+            finally:
+                os._exit(0)
+        try:
+            yield f"grpc://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def forward(one: socket.socket, other: socket.socket) -> None:
+    while True:
+        for readable in select.select([one, other], [], [])[0]:
+            data = readable.recv(1 << 16)
+            if not data:
+                return
+            (other if readable is one else one).sendall(data)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a socket of another user")
+def test_other_users_of_this_machine_are_refused(cache: Cache) -> None:
+    with (
+        forwarded_by_another_user(cache.endpoint) as elsewhere,
+        flight.FlightClient(elsewhere) as other,
+    ):
+        for call in (
+            lambda: list(other.list_actions(TIMEOUT)),
+            lambda: counted(other),
+            lambda: put(other, "app/session", rows(b"x")),
+            lambda: get(other, "app/session/object:0"),
+        ):
+            with pytest.raises(flight.FlightUnauthorizedError, match="takes calls of that user"):
+                call()

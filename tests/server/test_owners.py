@@ -13,6 +13,7 @@ from flame_remote._server.owners import OwnerWatch, is_alive, owner_in, start_ti
 
 def test_the_label_names_the_owner() -> None:
     assert owner_in(["a", "flame-remote.owner=12:34"]) == "12:34"
+    assert owner_in(["a", "runner.flame-remote.owner=12:34"]) == "12:34"
     assert owner_in(["a"]) == ""
 
 

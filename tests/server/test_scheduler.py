@@ -418,6 +418,17 @@ def test_an_application_goes_with_its_owner_whatever_it_does() -> None:
     assert "app" in bench.scheduler.tables.applications
 
 
+def test_an_application_whose_package_lies_elsewhere_is_left_to_the_next_runner() -> None:
+    bench = Bench()
+    spec = types_pb2.ApplicationSpec(command="x", url="file:///packages/mine.tar.gz")
+    bench.tell(ev.RegisterApplication("mine", spec, owner="12:34"))
+    session = bench.open("m", application="mine")
+    bench.tell(ev.OwnerGone("mine", "12:34"))
+    assert session.state is SessionState.CLOSED
+    assert [command.application for command in bench.last(cmd.DropObjects)] == ["mine"]
+    assert bench.scheduler.tables.applications["mine"].owner == ""
+
+
 def test_a_later_application_of_the_same_name_does_not_go_with_the_former_owner() -> None:
     bench = Bench()
     bench.tell(ev.OwnerGone("app", "12:34"))

@@ -149,3 +149,16 @@ def test_a_file_of_another_version_is_refused_before_anything_is_written(
         Store(path)
     assert str(path) in str(raised.value)
     assert "use another data folder" in str(raised.value)
+
+
+def test_the_log_is_moved_into_the_database_by_tidying_and_not_by_commits(
+    store: Store, path: Path
+) -> None:
+    before = path.stat().st_size
+    store.save_session(session())
+    for number in range(1, 201):
+        store.save_task(Task("s", number, bytes(50_000), 1.0))
+        store.commit()
+    assert path.stat().st_size == before
+    store.tidy()
+    assert path.stat().st_size > 200 * 50_000
