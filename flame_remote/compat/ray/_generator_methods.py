@@ -137,17 +137,18 @@ class MethodItems(flame.ObjectRefGenerator[Any]):
             self._steps.append(tuple(self._item.remote(self._number)))
 
     def _taken(self) -> flame.ObjectRef[Any] | None:
+        there: flame.ObjectRef[Any]
+        item: flame.ObjectRef[Any]
         there, item = self._steps.popleft()
         error = there.exception()
         if error is None and there.get():
-            ref: flame.ObjectRef[Any] = item
-            return ref
+            return item
         self._has_ended = True
         self._steps.clear()
         begun, self._begun = self._begun, None
         if error is None and begun is not None and begun.exception() is not None:
             return begun  # the arguments did not fit: its error is the one item
-        return None if error is None else there  # type: ignore[no-any-return]
+        return None if error is None else item
 
     def next_ready(self) -> bool:
         """Say whether `next()` would return, or end, at once."""

@@ -130,7 +130,8 @@ def translated(
         elif name == "concurrency_groups" and isinstance(value, list):
             result[name] = {group["name"]: group["max_concurrency"] for group in value}
         elif name not in _WITHOUT_EFFECT and value is not None:
-            if name in before or name not in _DEFAULTS or value != _DEFAULTS[name]:
+            is_default = name in _DEFAULTS and value == _DEFAULTS[name]
+            if name in before or not is_default:
                 result[name] = value
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import platform
@@ -148,7 +149,7 @@ def init(
     settings: dict[str, Any] = {}
     if runtime_env:
         settings["runtime_env"] = runtime_env
-    if namespace is not None and "namespace" in flame.init.__kwdefaults__:
+    if namespace is not None and "namespace" in inspect.signature(flame.init).parameters:
         settings["namespace"] = namespace
     was_running = flame.is_initialized()
     session = flame.init(
@@ -190,8 +191,7 @@ def node_id() -> str:
 def cluster_resources() -> dict[str, float]:
     """Return how much of each resource there is."""
     _require_started()
-    with_all = {k: float(v) for k, v in flame.init(ignore_reinit_error=True).resources.items()}
-    return {name: amount for name, amount in with_all.items() if amount}
+    return {name: float(amount) for name, amount in _all_resources().items() if amount}
 
 
 def available_resources() -> dict[str, float]:
@@ -218,6 +218,16 @@ def nodes() -> list[dict[str, Any]]:
             "alive": True,
         }
     ]
+
+
+def _all_resources() -> Mapping[str, float]:
+    here = flame.context()
+    if here.task_id:
+        raise RuntimeError(
+            "what there is in all is known in the main program only: pass it to the task; "
+            "get_runtime_context().get_assigned_resources() tells what the call has"
+        )
+    return here.resources
 
 
 def _require_started() -> None:

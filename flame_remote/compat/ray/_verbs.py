@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from typing import Any, Final
 
 import flame_remote as flame
@@ -109,7 +108,7 @@ def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
     flame.cancel(ref, force=force, recursive=recursive)
 
 
-def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
+def kill(actor: Any, *, no_restart: bool = True) -> None:
     """End an actor at once.
 
     Args:
@@ -143,8 +142,3 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     if find is None:
         raise NotImplementedError("this version of flame has no named actors")
     return ActorHandle.of(find(name, namespace=namespace))
-
-
-def free(object_refs: Sequence[Any]) -> None:
-    """Let go of values though refs to them are left, as `ray.internal.free`."""
-    flame.free(object_refs)

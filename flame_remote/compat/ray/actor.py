@@ -122,7 +122,7 @@ class ActorHandle:
 
     @property
     def _actor_id(self) -> ActorID:
-        return ActorID.from_hex(self._flame_ref.hex())
+        return ActorID(bytes.fromhex(self._flame_ref.hex()))
 
     _ray_actor_id = _actor_id
 

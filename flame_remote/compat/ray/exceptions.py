@@ -6,7 +6,6 @@ happen, or is reported as another error (see docs/ray.md).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -143,8 +142,9 @@ def _cause(error: BaseException) -> BaseException | None:
         for name, value in vars(error).items()
         if name not in told and not name.startswith("_flame_")
     )
-    plain.args = copy.copy(error.args)
-    return error if plain is None else plain.with_traceback(error.__traceback__)  # type: ignore[no-any-return]
+    plain.args = error.args
+    cause: BaseException = plain.with_traceback(error.__traceback__)
+    return cause
 
 
 def _instance_of_cause(error: BaseException) -> Callable[[], BaseException]:
