@@ -197,9 +197,10 @@ def cluster_resources() -> dict[str, float]:
 def available_resources() -> dict[str, float]:
     """Return how much of each resource is free; what is used up is left out."""
     free = cluster_resources()
-    held = [task for task in flame.state.tasks(state="running") if task.kind == "function"]
-    for holder in [*held, *flame.state.actors()]:
-        for name, amount in holder.resources.items():
+    running = flame.state.tasks(state="running", kind="function")
+    held = [task.resources for task in running]
+    for taken in [*held, *(actor.resources for actor in flame.state.actors())]:
+        for name, amount in taken.items():
             free[name] = free.get(name, 0.0) - amount
     return {name: amount for name, amount in free.items() if amount > 0}
 
