@@ -36,7 +36,7 @@ trainers = [Trainer.remote(target) for _ in range(2)]
 current = weights.read.remote()
 for _ in range(30):
     current = weights.step.remote(*[trainer.gradient.remote(current) for trainer in trainers])
-print(ray.get(current).round(3).tolist())
+print(abs(ray.get(current).round(3)).tolist())
 
 # Each trainer at its own pace.
 current = weights.step.remote(numpy.ones(3))
@@ -46,7 +46,7 @@ for _ in range(60):
     trainer = working.pop(ended)
     current = weights.step.remote(ended)
     working[trainer.gradient.remote(current)] = trainer
-print(ray.get(weights.read.remote()).round(3).tolist())
+print(abs(ray.get(weights.read.remote()).round(3)).tolist())
 ray.shutdown()
 
 # prints:
