@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from flame_remote._deadline import Deadline
+from flame_remote._foreign_names import ref_names
 from flame_remote._ids import ObjectId
 from flame_remote.exceptions import RefMisuseError, SessionEndedError
 
@@ -161,6 +162,13 @@ class ObjectRef(Generic[T_co]):
     def __hash__(self) -> int:
         return hash(self._id)
 
+    def hex(self) -> str:
+        """Return what tells the object from all others, of other sessions too: 48 hex digits."""
+        from hashlib import blake2b
+
+        session = blake2b(self._engine.session.encode(), digest_size=16).hexdigest()
+        return f"{session}{self._id:016x}"
+
     def __repr__(self) -> str:
         return f"<ObjectRef {self._engine.describe(self)}>"
 
@@ -196,9 +204,11 @@ class ObjectRef(Generic[T_co]):
         __lt__ = __le__ = __gt__ = __ge__ = __int__ = __float__ = __index__ = _misused
         __iter__ = __len__ = __getitem__ = __setitem__ = __contains__ = __call__ = _misused
 
-        def __getattr__(self, name: str) -> NoReturn:
+        def __getattr__(self, name: str) -> Any:
             if name.startswith("__") or name in ("_id", "_engine"):
                 raise AttributeError(name)  # an ordinary answer to who probes for hooks
+            if name in ref_names:
+                return ref_names[name](self)
             raise AttributeError(f"{name!r}: {self._misuse_text()}")
 
         def __bool__(self) -> bool:

@@ -7,6 +7,9 @@ An error of the user's own code is raised as an instance of both TaskError and t
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from flame_remote._foreign_names import error_names
 
 
 class FlameErrorCode(IntEnum):
@@ -22,6 +25,23 @@ class FlameErrorCode(IntEnum):
 
 class FlameError(Exception):
     """Base of every error that flame_remote raises."""
+
+    if not TYPE_CHECKING:  # a type checker would believe that every attribute exists
+
+        def __getattr__(self, name: str) -> Any:
+            # A user's exception that this one is also an instance of may have its own.
+            inherited = getattr(super(), "__getattr__", None)
+            if inherited is not None:
+                try:
+                    return inherited(name)
+                except AttributeError:
+                    if name not in error_names:
+                        raise
+            if name in error_names:
+                return error_names[name](self)
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            )
 
 
 # --- The call itself ------------------------------------------------------------------------

@@ -13,7 +13,18 @@ PACKAGE: Final = Path(__file__).parent.parent / "flame_remote"
 
 # From the bottom. A name is a module or a whole sub-package.
 LAYERS: Final = [
-    ["exceptions", "_spec", "_refs", "_ids", "_deadline", "_outcome", "_exit", "_proto", "_facts"],
+    [
+        "exceptions",
+        "_spec",
+        "_refs",
+        "_ids",
+        "_deadline",
+        "_outcome",
+        "_exit",
+        "_proto",
+        "_facts",
+        "_foreign_names",
+    ],
     [
         "engine",
         "_wire",
@@ -55,7 +66,7 @@ LAYERS: Final = [
         "_pool_results",
         "_cached_calls",
     ],
-    ["__init__", "testing", "_server", "_dashboard", "joblib", "multiprocessing"],
+    ["__init__", "testing", "_server", "_dashboard", "joblib", "multiprocessing", "compat"],
     ["_cli", "__main__"],
 ]
 LAYER_OF: Final = {name: number for number, names in enumerate(LAYERS) for name in names}
