@@ -13,7 +13,19 @@ PACKAGE: Final = Path(__file__).parent.parent / "flame_remote"
 
 # From the bottom. A name is a module or a whole sub-package.
 LAYERS: Final = [
-    ["exceptions", "_spec", "_refs", "_ids", "_deadline", "_outcome", "_exit", "_proto", "_facts"],
+    [
+        "exceptions",
+        "_spec",
+        "_refs",
+        "_ids",
+        "_deadline",
+        "_outcome",
+        "_exit",
+        "_proto",
+        "_facts",
+        "_sizes",
+        "_environment",
+    ],
     [
         "engine",
         "_wire",
@@ -33,6 +45,7 @@ LAYERS: Final = [
         "_cache_folder",
         "_cache_key",
         "_weak",
+        "_gpus",
     ],
     ["_scheduling", "_execute", "core"],
     ["_inline", "_local", "_flame"],

@@ -234,7 +234,7 @@ class Runner:
 
     def _load_code(self, target: LoadTarget) -> Callable[..., Any]:
         if target.path is not None:
-            sys.path[:] = target.path
+            sys.path[:] = [*self._worker.path_first, *target.path]
         is_actor = target.kind == TargetKind.ACTOR.value
         try:
             code = unpack(target.code)

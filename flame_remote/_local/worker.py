@@ -65,6 +65,7 @@ class Worker:
         # Whether tasks that wait behind a blocked one go back to the driver; the calls of an actor
         # have nowhere else to run.
         self.gives_back = True
+        self.path_first: list[str] = []  # what its environment puts before the driver's sys.path
         # Set by what is built on top of this.
         self.load_target: Callable[[LoadTarget], None]
         self.unload_target: Callable[[int], None] = lambda target_id: None
