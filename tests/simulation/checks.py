@@ -237,6 +237,7 @@ class Checks:
     def task_starts(self, worker: SimWorker, task: SimTask) -> None:
         """User code of a task begins to run."""
         target = task.spec.target
+        assert not task.swollen, "it would only do that again"
         if worker.actor is None and worker.stack:  # it runs on top of others
             assert not target.needs_process_alone
             below = [frame.task for frame in worker.stack if frame.task is not None]

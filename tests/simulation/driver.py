@@ -174,6 +174,7 @@ class Driver:
         if worker.lost:
             return
         if task.outcome is None and task.holder is worker:
+            task.swollen = True
             self.shell.feed(events.MemoryExceeded(worker.id, task.id))
         elif worker.actor is not None:  # it has been constructed meanwhile
             self.shell.feed(events.MemoryExceeded(worker.id, 0))

@@ -357,7 +357,7 @@ def _add_needs(scenario: Scenario) -> None:
     """Let some want an environment, GPUs, or a process that is watched."""
     chosen = random.Random(scenario.seed + 0.25)  # as in _add_terms
     chance, pick = chosen.random, chosen.choice
-    if chance() < 0.5:
+    if chance() < 0.3:
         for template in scenario.templates:
             if template.kind != METHOD:
                 template.environment = pick(["", "", "a", "b"])

@@ -86,7 +86,7 @@ def test_failing_program_is_cut_down(monkeypatch: pytest.MonkeyPatch) -> None:
     bug = next(bug for bug in BUGS if bug.name == "loses_what_a_worker_had_not_started")
     monkeypatch.setattr(bug.owner, bug.attribute, bug.wrong())
     scenario = next(filter(failure_of, map(scenario_of, range(SEEDS_PER_BUG))))
-    smaller = shrink(scenario, most_runs=200)
+    smaller = shrink(scenario, most_runs=300)
     assert failure_of(smaller) == failure_of(scenario)
     assert len(smaller.to_json()) < len(scenario.to_json()) / 2
     script = script_of(smaller)

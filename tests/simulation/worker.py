@@ -247,7 +247,6 @@ class SimWorker:
         else:
             self.stack.append(frame)
         if task.template.memory and self.random.random() < self.world.settings.greed:
-            task.swollen = True
             self.say(self.world.driver.on_swollen, task)
         if not self._may_die():
             self._run(frame, None)
