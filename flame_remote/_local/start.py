@@ -61,6 +61,7 @@ def start_worker(
     worker = Worker(worker_id, link, last_started)
     if environment is not None:
         worker.path_first = environment.path()
+        worker.folder_to_enter = environment.folder
     engine = WorkerEngine(config["session"], worker, config["resources"])
     engine.environment = environment
     engine.gpus = tuple(request["gpus"])
@@ -81,14 +82,13 @@ def start_worker(
 def _put_on(request: dict[str, Any]) -> Environment | None:
     """Let this process have the environment and see the GPUs that it was started for.
 
-    Before any code of the user's runs, and for good. Raises OSError if the folder is not there.
+    Before any code of the user's runs, and for good. Its folder is entered later: by who can say
+    that it is gone.
     """
     environment = None
     if request["environment"] is not None:
         variables, folder, modules = request["environment"]
         environment = Environment(tuple((n, v) for n, v in variables), folder, tuple(modules))
-        if folder:
-            os.chdir(folder)
         os.environ.update(environment.variables)
         sys.path[:0] = environment.path()
     if request["gpus"]:

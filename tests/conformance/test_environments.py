@@ -12,6 +12,7 @@ import pytest
 import flame_remote as flame
 
 from ..conftest import leaving_nothing_behind
+from .helpers import gate
 from .local_engines import only_embedded
 
 
@@ -137,19 +138,14 @@ def test_unknown_fields_are_refused_by_name(engine: str) -> None:
 
 
 @only_embedded
-def test_a_folder_that_goes_before_a_process_starts_there_is_told(
-    engine: str, tmp_path: Path
-) -> None:
+def test_a_folder_that_goes_before_its_process_starts_is_named(engine: str, tmp_path: Path) -> None:
     folder = tmp_path / "soon gone"
     folder.mkdir()
-
-    class Vanishing(dict[str, Any]):
-        pass
-
-    function = look.options(runtime_env={"working_dir": folder})
-    assert flame.get(function.remote()) == []
-
-    other = look.options(runtime_env={"working_dir": folder, **variables(OTHER="1")})
-    flame.get(other.remote())
+    there = gate()
+    ref = look.options(runtime_env={"working_dir": folder}).remote(there.wait.remote("WHERE"))
     folder.rmdir()
-    assert flame.get(function.remote()) == []  # its process is there
+    there.open.remote()
+    with pytest.raises(flame.WorkerStartError, match=r"working_dir .* No such file .*soon gone"):
+        flame.get(ref)
+    folder.mkdir()
+    assert flame.get(look.options(runtime_env={"working_dir": folder}).remote()) == []
