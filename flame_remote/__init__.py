@@ -23,12 +23,14 @@
 
 Nothing has to be started or configured; the first call starts what is needed.
 
-    init(engine=None, *, num_cpus, num_gpus, resources, store_bytes, ignore_reinit_error)
+    init(engine=None, *, num_cpus, num_gpus, memory, resources, store_bytes, runtime_env,
+         ignore_reinit_error)
         start with settings; usable as `with flame.init(...):`. engine is "embedded" (this machine's
         cores, the default) or "inline" (the calling thread, for debuggers); or set FLAME_ENGINE
     shutdown(), is_initialized()
     remote(target=None, **options)                make a function or class remote
-        options: num_cpus, num_gpus, resources, max_retries, name; max_concurrency for classes
+        options: num_cpus, num_gpus, memory, resources, max_retries, name, runtime_env, ...;
+        max_concurrency for classes
     get(refs, *, timeout=None, readonly=False)    one ref; a list, tuple, dict or iterable of refs
     put(value)                                    store a value once, for many tasks
     wait(refs, *, num_returns=1, timeout=None)    (ready, rest)
@@ -44,6 +46,7 @@ Nothing has to be started or configured; the first call starts what is needed.
     WeakRef(ref)                                  knows an object and does not keep it
     scope(*, deadline=None, on_error="cancel")    a block that leaves no call behind
     explain(ref)                                  why a result is not there, in a sentence
+    get_gpu_ids()                                 the GPUs that this code may use
     context()                                     in which call, on which actor, this code runs
     state.tasks(), .actors(), .objects(), .workers()   what there is now
     timeline(path)                                when which call ran, for a trace viewer
@@ -88,6 +91,7 @@ from flame_remote.exceptions import (
     ObjectError,
     ObjectFreedError,
     ObjectLostError,
+    OutOfMemoryError,
     RefMisuseError,
     ReplayError,
     ReturnCountError,
@@ -137,6 +141,7 @@ __all__ = [
     "ObjectLostError",
     "ObjectRef",
     "ObjectRefGenerator",
+    "OutOfMemoryError",
     "Queue",
     "RefMisuseError",
     "RemoteFunction",
@@ -163,6 +168,7 @@ __all__ = [
     "explain",
     "free",
     "get",
+    "get_gpu_ids",
     "init",
     "is_initialized",
     "kill",
@@ -185,7 +191,7 @@ if _typing.TYPE_CHECKING:
     from flame_remote._as_completed import AsCompleted, as_completed
     from flame_remote._cache import Cache
     from flame_remote._executor import Executor
-    from flame_remote._knowing import Context, context, explain, timeline
+    from flame_remote._knowing import Context, context, explain, get_gpu_ids, timeline
     from flame_remote._progress import progress
     from flame_remote._queue import Queue
     from flame_remote._replay import replay, save_failed_calls
@@ -207,6 +213,7 @@ _LATER: _typing.Final = {
     "Scope": "_scope",
     "context": "_knowing",
     "explain": "_knowing",
+    "get_gpu_ids": "_knowing",
     "progress": "_progress",
     "replay": "_replay",
     "save_failed_calls": "_replay",

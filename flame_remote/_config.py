@@ -11,9 +11,11 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from flame_remote._options import amount, nearest, resource_amounts, whole_number
+from flame_remote._environment import Environment, checked_environment
+from flame_remote._gpus import named_gpus, visible_gpus
+from flame_remote._options import amount, byte_count, nearest, resource_amounts, whole_number
 from flame_remote.exceptions import InvalidOptionError
 
 ENGINES: Final = {
@@ -35,7 +37,8 @@ class Config:
     `engine` is "embedded", "inline" or "flame". `endpoint` is that of a cluster, None for what the
     environment and ~/.flame/flame.yaml say. `resources` are the user's own resources by name.
     `store_bytes` is how much memory stored values may take. `timeline` is whether to note when
-    calls run.
+    calls run. `memory_bytes` is how much calls may ask for in all, `gpus` are the names of the GPUs
+    that they may ask for, `environment` is what all calls find around them.
     """
 
     engine: str
@@ -45,10 +48,14 @@ class Config:
     resources: Mapping[str, float] = field(default_factory=dict)
     endpoint: str | None = None
     timeline: bool = False
+    memory_bytes: int = 0
+    gpus: tuple[str, ...] = ()
+    environment: Environment | None = None
 
     def amounts(self) -> dict[str, float]:
         """Return all resources by name, as `Engine.resources` gives them."""
-        amounts = {"CPU": float(self.num_cpus), "GPU": float(self.num_gpus), **self.resources}
+        own = {"CPU": self.num_cpus, "GPU": self.num_gpus, "memory": self.memory_bytes}
+        amounts = {**{name: float(amount) for name, amount in own.items()}, **self.resources}
         return {name: amount for name, amount in amounts.items() if amount}
 
 
@@ -60,6 +67,8 @@ def load_config(
     resources: Mapping[str, float] | None = None,
     store_bytes: int | None = None,
     timeline: bool | None = None,
+    memory: int | str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Config:
     """Settle every setting: the argument, else the environment, else the default.
@@ -75,10 +84,20 @@ def load_config(
         given = environment.get("FLAME_NUM_CPUS")
         num_cpus = _parsed_cpus(given) if given else usable_cpus()
     name, endpoint = _engine_named(engine)
+    visible = visible_gpus(environment)
+    num_gpus = amount("num_gpus", len(visible) if num_gpus is None else num_gpus)
+    around = checked_environment("runtime_env", runtime_env)
+    if around is not None:
+        if name == "flame":
+            raise InvalidOptionError(
+                "runtime_env needs an engine on this machine: on a Flame cluster the environment "
+                "belongs to the application, see Runner"
+            )
+        around.check("init()")
     return Config(
         engine=name,
         num_cpus=whole_number("num_cpus", num_cpus, at_least=1),
-        num_gpus=amount("num_gpus", usable_gpus() if num_gpus is None else num_gpus),
+        num_gpus=num_gpus,
         store_bytes=whole_number(
             "store_bytes",
             int(available_memory_bytes() * _STORE_SHARE) if store_bytes is None else store_bytes,
@@ -87,6 +106,9 @@ def load_config(
         resources=dict(resource_amounts(resources or {})),
         endpoint=endpoint,
         timeline=_timeline_wanted(timeline, environment),
+        memory_bytes=total_memory_bytes() if memory is None else byte_count("memory", memory),
+        gpus=tuple(named_gpus(num_gpus, environment)),
+        environment=around,
     )
 
 
@@ -138,14 +160,11 @@ def usable_cpus() -> int:
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
 
 
-def usable_gpus() -> int:
-    """Return how many NVIDIA GPUs this process may use, 0 where the driver is not there."""
-    try:
-        there = len(os.listdir("/proc/driver/nvidia/gpus"))
-    except OSError:
-        return 0
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return there if visible is None else min(there, len([v for v in visible.split(",") if v]))
+def total_memory_bytes() -> int:
+    """Return how much memory this process may ever have: the machine's, or its groups' limit."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = memory_limit_bytes()
+    return physical if limit is None else min(physical, limit)
 
 
 def available_memory_bytes() -> int:

@@ -10,6 +10,7 @@ from flame_remote import _current, _ids
 from flame_remote._current import current_engine, require_usable
 from flame_remote._execute.attempts import attempt as attempt_here
 from flame_remote._given_refs import checked_refs
+from flame_remote._gpus import visible_gpus
 from flame_remote._ids import TaskId
 from flame_remote._refs import ObjectRef
 from flame_remote.engine import Engine
@@ -57,6 +58,18 @@ def timeline(path: str | os.PathLike[str]) -> int:
     if engine is None:
         raise EngineError("flame.timeline() needs a session that runs: nothing was called yet")
     return engine.timeline().write(path)
+
+
+def get_gpu_ids() -> list[int | str]:
+    """Return the GPUs that the calling code may use, by their numbers or by the names given.
+
+    In a task or actor those that were assigned to it, which is what CUDA_VISIBLE_DEVICES says
+    there; in the main program, and everywhere on the inline engine, all that the engine has.
+    Starts nothing: before an engine runs, it is those that this process sees.
+    """
+    engine = current_engine()
+    names = visible_gpus() if engine is None else engine.gpus
+    return [int(name) if name.isdecimal() else name for name in names]
 
 
 class Context:

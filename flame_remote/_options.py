@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
+from flame_remote._environment import Environment, checked_environment
 from flame_remote._retry import ENDLESS, Retry, exception_types
+from flame_remote._sizes import size_in_bytes
 from flame_remote._spec import UNLIMITED, CallLimits, Demand
 from flame_remote.exceptions import InvalidOptionError
 
@@ -37,6 +39,8 @@ class TaskOptionsDict(TypedDict, total=False):
     backpressure: int | None
     max_calls: int
     cache: bool | str | os.PathLike[str] | Cache | None
+    memory: int | str
+    runtime_env: Mapping[str, Any] | Environment | None
 
 
 class ActorOptionsDict(TypedDict, total=False):
@@ -48,6 +52,8 @@ class ActorOptionsDict(TypedDict, total=False):
     max_retries: int
     max_concurrency: int
     name: str
+    memory: int | str
+    runtime_env: Mapping[str, Any] | Environment | None
 
 
 class MethodOptionsDict(TypedDict, total=False):
@@ -75,6 +81,9 @@ class TaskOptions:
     number.
     A worker process ends after `max_calls` calls, for code that leaks; 0 for never.
     `cache` keeps results on disk: True, a folder, or a Cache.
+    `memory` is how many bytes a call takes: it waits until they are free, and is ended with an
+    OutOfMemoryError if its process grows by more; 0 for any number. `runtime_env` is the
+    environment that calls run in: variables, working folder, places of modules.
     """
 
     num_cpus: float = 1
@@ -91,10 +100,14 @@ class TaskOptions:
     backpressure: int | None = None
     max_calls: int = 0
     cache: Cache | None = None
+    memory: int = 0
+    runtime_env: Environment | None = None
 
     def limits(self) -> CallLimits:
-        """Return how long a call may take, and how soon it is wanted."""
-        limits = CallLimits(self.timeout, self.deadline, self.priority, self.max_calls)
+        """Return what a call may take of time and memory, and how soon it is wanted."""
+        limits = CallLimits(
+            self.timeout, self.deadline, self.priority, self.max_calls, self.memory
+        )
         return UNLIMITED if limits == UNLIMITED else limits
 
     def retry(self) -> Retry | None:
@@ -107,7 +120,7 @@ class TaskOptions:
 
     def amounts(self) -> dict[str, float]:
         """Return what a call takes while it runs, by the names that engines use."""
-        return {"CPU": self.num_cpus, "GPU": self.num_gpus, **dict(self.resources)}
+        return _amounts(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +130,8 @@ class ActorOptions:
     `num_cpus`, `num_gpus` and `resources` are taken as long as the instance lives; an actor takes
     no CPU unless asked. `max_retries` is how often the construction is started again when its
     process dies. `max_concurrency` calls run at the same time; 0 means that the class decides:
-    1, or 1000 with an `async def` method.
+    1, or 1000 with an `async def` method. `memory` and `runtime_env` are as in TaskOptions, for as
+    long as the instance lives.
     """
 
     num_cpus: float = 0
@@ -126,10 +140,16 @@ class ActorOptions:
     max_retries: int = 0
     max_concurrency: int = 0
     name: str = ""
+    memory: int = 0
+    runtime_env: Environment | None = None
+
+    def limits(self) -> CallLimits:
+        """Return what the process of an instance may take."""
+        return CallLimits(memory_bytes=self.memory) if self.memory else UNLIMITED
 
     def amounts(self) -> dict[str, float]:
         """Return what an instance takes while it lives, by the names that engines use."""
-        return {"CPU": self.num_cpus, "GPU": self.num_gpus, **dict(self.resources)}
+        return _amounts(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +169,13 @@ class MethodOptions:
         """Return how long a call may take."""
         limits = CallLimits(self.timeout, self.deadline)
         return UNLIMITED if limits == UNLIMITED else limits
+
+
+def _amounts(options: TaskOptions | ActorOptions) -> dict[str, float]:
+    amounts = {"CPU": options.num_cpus, "GPU": options.num_gpus, **dict(options.resources)}
+    if options.memory:
+        amounts["memory"] = options.memory
+    return amounts
 
 
 def demand_of(options: TaskOptions | ActorOptions) -> Demand:
@@ -205,6 +232,27 @@ def amount(name: str, value: object) -> float:
     if not 0 <= value < math.inf:
         raise InvalidOptionError(f"{name} must be 0 or more, not {value!r}")
     return value
+
+
+def byte_count(name: str, value: object) -> int:
+    """Check an option that is a number of bytes, or a size such as "512m" or "2g"."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise TypeError(f"{name} must be bytes or a size such as '512m', not {_shown(value)}")
+    size = size_in_bytes(value) if isinstance(value, str) else value
+    if size is None or size < 0:
+        raise InvalidOptionError(
+            f"{name} must be bytes or a size such as '512m' or '2g', not {value!r}"
+        )
+    return size
+
+
+def _gpus(name: str, value: object) -> float:
+    number = amount(name, value)
+    if number > 1 and number != int(number):
+        raise InvalidOptionError(
+            f"{name} must be a whole number, or less than 1 for a part of one GPU, not {value!r}"
+        )
+    return number
 
 
 def resource_amounts(value: object, name: str = "resources") -> tuple[tuple[str, float], ...]:
@@ -288,7 +336,9 @@ def _shown(value: object) -> str:
 _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "cache": _cache,
     "num_cpus": amount,
-    "num_gpus": amount,
+    "num_gpus": _gpus,
+    "memory": byte_count,
+    "runtime_env": checked_environment,
     "resources": lambda name, value: resource_amounts(value, name),
     "max_retries": _retries,
     "max_concurrency": _concurrency,

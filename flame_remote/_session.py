@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flame_remote import (
     _current,
@@ -32,6 +32,8 @@ _INIT_OPTIONS: Final = (
     "resources",
     "store_bytes",
     "timeline",
+    "memory",
+    "runtime_env",
     "ignore_reinit_error",
 )
 
@@ -85,6 +87,8 @@ def init(
     resources: Mapping[str, float] | None = None,
     store_bytes: int | None = None,
     timeline: bool | None = None,
+    memory: int | str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
     ignore_reinit_error: bool = False,
     **unknown: Never,
 ) -> Session:
@@ -95,10 +99,15 @@ def init(
             default FLAME_ENGINE, else "embedded".
         num_cpus: how many CPUs tasks may take in all; default FLAME_NUM_CPUS, else those that this
             process may use.
-        num_gpus: how many GPUs tasks may take in all.
+        num_gpus: how many GPUs tasks may take in all; default those that CUDA_VISIBLE_DEVICES
+            shows, else those of the machine. Each task sees its own.
         resources: amounts of resources of your own, e.g. `{"license": 2}`.
         store_bytes: how much memory stored values may take; default 30 % of what is available.
         timeline: note when calls run, for `flame.timeline`; default FLAME_TIMELINE, else not.
+        memory: how many bytes tasks may ask for in all, or a size such as "16g"; default the
+            machine's memory, or the limit of the control group.
+        runtime_env: what all calls find around them where they run: `env_vars`, `working_dir`,
+            `py_modules`.
         ignore_reinit_error: return the running session instead of raising.
 
     Returns:
@@ -133,6 +142,8 @@ def init(
                 resources=resources,
                 store_bytes=store_bytes,
                 timeline=timeline,
+                memory=memory,
+                runtime_env=runtime_env,
             )
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from flame_remote._environment import Environment
 from flame_remote._ids import ActorId, ObjectId, TaskId
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Demand(tuple[tuple[str, int], ...]):
         units = ((name, round(amount * cls.UNIT)) for name, amount in sorted(amounts.items()))
         return cls((name, unit) for name, unit in units if unit)
 
+    @property
+    def gpu_units(self) -> int:
+        """How much of GPUs, which are taken one by one, unlike other resources."""
+        return next((unit for name, unit in self if name == "GPU"), 0)
+
 
 @dataclass(frozen=True, slots=True)
 class ServicePolicy:
@@ -71,7 +77,7 @@ class CallLimits:
     end; both None for as many as it takes. `priority` orders calls that wait, the highest first;
     None for that of the task that makes the call, else 0. After `max_calls` calls a process is
     replaced by a fresh one, 0 for never. A call whose process grows by more than `memory_bytes` is
-    ended, 0 for no limit.
+    ended with its process, 0 for no limit.
     """
 
     timeout: float | None = None
@@ -105,8 +111,17 @@ class Target:
     refs: tuple[ObjectRef[Any], ...] = field(default=())
     policy: ServicePolicy | None = None
     limits: CallLimits = UNLIMITED
+    environment: Environment | None = None  # None for that of the main program
     # As Engine.target_events: what tells the engine how long the code is needed.
     events: deque[int] | None = None
+
+    @property
+    def needs_process_alone(self) -> bool:
+        """Whether no other call may run in the process while one of these waits in it.
+
+        So it is with what belongs to the process: the GPUs that it sees, the memory that it takes.
+        """
+        return bool(self.limits.memory_bytes or self.demand.gpu_units)
 
     def __post_init__(self) -> None:
         if self.events is not None:

@@ -322,6 +322,8 @@ def start_stream(
         num_gpus=options.num_gpus,
         resources=options.resources,
         name=options.name,
+        memory=options.memory,
+        runtime_env=options.runtime_env,
     )
     service = service_of(ensure_engine(), source, actor)
     producer = service.submit(args, kwargs)

@@ -19,6 +19,7 @@ from flame_remote.exceptions import EngineError, InvalidOptionError
 
 if TYPE_CHECKING:
     from flame_remote._engine_scope import EngineScope
+    from flame_remote._environment import Environment
     from flame_remote._facts import CallFacts, Snapshot
     from flame_remote._timeline import Timeline
     from flame_remote._wire.packing import Packed
@@ -40,6 +41,10 @@ class Engine(ABC):
     compares: bool = False
     # Whether calls go on while their caller does something else; constant.
     runs_ahead: bool = True
+    # What calls find around them that do not say it themselves; constant.
+    environment: Environment | None = None
+    # The GPUs that the code may use which asks, by the names of CUDA_VISIBLE_DEVICES; constant.
+    gpus: tuple[str, ...] = ()
     # The cluster that the engine runs on; constant. None where code need not be shipped.
     cluster: FlameContext | None = None
 
@@ -61,6 +66,13 @@ class Engine(ABC):
 
     def check_limits(self, name: str, limits: CallLimits) -> None:  # noqa: B027
         """Raise InvalidOptionError if this engine cannot keep to `limits`. Does not block."""
+
+    def check_environment(self, name: str, environment: Environment) -> None:
+        """Raise InvalidOptionError if calls cannot run in that environment. Does not block long."""
+        raise InvalidOptionError(
+            f"{name}: runtime_env needs an engine on this machine: on a Flame cluster the "
+            "environment belongs to the application, see Runner"
+        )
 
     @abstractmethod
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:

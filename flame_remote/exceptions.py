@@ -63,6 +63,11 @@ class UnschedulableError(FlameError):
 
     def __str__(self) -> str:
         option = {"CPU": "num_cpus", "GPU": "num_gpus"}.get(self.resource)
+        if self.resource == "memory":
+            return (
+                f"{self.name} needs memory={self.needed:.0f} bytes but this engine has "
+                f"{self.available:.0f}; ask for less, or start with flame.init(memory=...)"
+            )
         if option is not None:
             needed = f"{option}={self.needed:g}"
         else:
@@ -158,6 +163,23 @@ class TaskTimeoutError(FlameError, TimeoutError):
 
     def __str__(self) -> str:
         return f"{self.name}() was ended: it ran for longer than its timeout of {self.seconds} s"
+
+
+class OutOfMemoryError(FlameError, MemoryError):
+    """A call was ended with its process, which took more memory than the call had asked for."""
+
+    def __init__(self, name: str, limit_bytes: int, seen_bytes: int) -> None:
+        super().__init__(name, limit_bytes, seen_bytes)
+        self.name = name
+        self.limit_bytes = limit_bytes
+        self.seen_bytes = seen_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}() was ended: its process had grown by {_mebibytes(self.seen_bytes)} "
+            f"since the call began, and its memory is {_mebibytes(self.limit_bytes)}; ask for more "
+            "with memory=..., or let it hold less at a time"
+        )
 
 
 class WorkerCrashedError(FlameError):
@@ -451,3 +473,7 @@ class ClusterTimeoutError(ClusterError, TimeoutError):
 
 def _indent(text: str) -> str:
     return "\n".join("  " + line for line in text.splitlines())
+
+
+def _mebibytes(size: object) -> str:
+    return f"{size / 2**20:.1f} MiB" if isinstance(size, (int, float)) else str(size)

@@ -83,8 +83,8 @@ def test_many_threads_start_one_engine() -> None:
 
 
 def test_init_applies_settings_and_ends_with_its_block() -> None:
-    with flame.init("inline", num_cpus=3, resources={"license": 2}) as session:
-        assert session.resources == {"CPU": 3.0, "license": 2.0}
+    with flame.init("inline", num_cpus=3, memory=1000, resources={"license": 2}) as session:
+        assert session.resources == {"CPU": 3.0, "memory": 1000.0, "license": 2.0}
         assert "inline engine, running" in repr(session)
     assert not flame.is_initialized()
     assert "closed" in repr(session)

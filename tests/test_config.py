@@ -30,8 +30,15 @@ def test_the_environment_wins_over_the_default_and_an_argument_over_the_environm
 
 
 def test_amounts_name_all_resources() -> None:
-    config = load_config(num_cpus=2, num_gpus=1, resources={"license": 0.5}, environment={})
-    assert config.amounts() == {"CPU": 2.0, "GPU": 1.0, "license": 0.5}
+    config = load_config(
+        num_cpus=2, num_gpus=1, memory="1g", resources={"license": 0.5}, environment={}
+    )
+    assert config.amounts() == {
+        "CPU": 2.0,
+        "GPU": 1.0,
+        "memory": float(1 << 30),
+        "license": 0.5,
+    }
 
 
 def test_an_unknown_engine_is_refused_with_the_nearest_name() -> None:

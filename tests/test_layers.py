@@ -24,6 +24,8 @@ LAYERS: Final = [
         "_proto",
         "_facts",
         "_foreign_names",
+        "_sizes",
+        "_environment",
     ],
     [
         "engine",
@@ -45,6 +47,7 @@ LAYERS: Final = [
         "_cache_key",
         "_future",
         "_weak",
+        "_gpus",
     ],
     ["_scheduling", "_execute", "core"],
     ["_inline", "_local", "_flame"],

@@ -13,7 +13,8 @@ from enum import Enum
 from importlib import metadata
 from typing import Final
 
-from flame_remote._config import available_memory_bytes, usable_cpus, usable_gpus
+from flame_remote._config import available_memory_bytes, usable_cpus
+from flame_remote._gpus import visible_gpus
 from flame_remote.exceptions import ClusterError, ConnectError
 
 from . import colour, words
@@ -128,7 +129,7 @@ def _version(package: str) -> str | None:
 
 def _cpus(_: Settings) -> tuple[State, str]:
     text = f"{usable_cpus()} usable of {os.cpu_count()}"
-    gpus = usable_gpus()
+    gpus = len(visible_gpus())
     return State.OK, f"{text}, {gpus} GPUs" if gpus else text
 
 

@@ -110,8 +110,13 @@ def resources_of(demand: Demand) -> tuple[int, int, int] | None:
 
 
 def refuse_limits(target: Target) -> None:
-    """Raise InvalidOptionError for limits: a cluster can neither look at a task nor stop it."""
+    """Raise InvalidOptionError for limits: a cluster can neither look at a task nor stop it.
+
+    Memory is counted there, among the session's resources, and nothing keeps a task to it.
+    """
     for field in fields(CallLimits):
+        if field.name == "memory_bytes":
+            continue
         if getattr(target.limits, field.name) != getattr(UNLIMITED, field.name):
             raise InvalidOptionError(
                 f"{target.name}: {field.name} needs an engine on this machine, as a Flame cluster "

@@ -13,13 +13,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from flame_remote import _ids
 from flame_remote._config import Config
 from flame_remote._creation_sites import CreationSites, are_wanted, line_of_the_user
 from flame_remote._deadline import Deadline
+from flame_remote._environment import Environment
 from flame_remote._execute.bundle import BundleWriter
 from flame_remote._execute.call import execute, is_coroutine
 from flame_remote._execute.coroutines import LoopThread, run_coroutine
@@ -50,12 +52,16 @@ from flame_remote.exceptions import (
 
 from .actors import InlineActor
 from .calls import CallTable
+from .environment import put_on
 from .execution import CallExecutor, Content, died, failed, parts_of
 from .limits import Limits
 from .looking import View
 from .nesting import ends_the_program, task_stack
 from .objects import Callback, ObjectTable, StoredObject
 from .scopes import InlineScope
+
+
+_THIS: Final = nullcontext()  # the environment that the process has anyhow
 
 
 class InlineEngine(Engine):
@@ -69,6 +75,8 @@ class InlineEngine(Engine):
         self.ref_events: deque[int] = deque()
         self._ids = _ids.id_source(_ids.DRIVER)
         self._resources = config.amounts()
+        self.environment = config.environment
+        self.gpus = config.gpus
         # Guarded by self._lock. No user code runs while it is held.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -112,6 +120,9 @@ class InlineEngine(Engine):
             available = self._resources.get(resource, 0.0)
             if needed > available:
                 raise UnschedulableError(name, resource, needed, available)
+
+    def check_environment(self, name: str, environment: Environment) -> None:
+        environment.check(name)
 
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
         self._take_ref_events()
@@ -394,13 +405,14 @@ class InlineEngine(Engine):
         began = time.perf_counter()
         before = task_stack.set((*task_stack.get(), spec.id))
         try:
-            prepared = self._executor.prepare(spec)
-            if isinstance(prepared, Outcome):
-                content = prepared
-                return
-            succeeded, value = execute(*prepared)
-            if succeeded and is_coroutine(value):
-                succeeded, value = run_coroutine(value)
+            with self._environment_of(spec):
+                prepared = self._executor.prepare(spec)
+                if isinstance(prepared, Outcome):
+                    content = prepared
+                    return
+                succeeded, value = execute(*prepared)
+                if succeeded and is_coroutine(value):
+                    succeeded, value = run_coroutine(value)
             if not succeeded and ends_the_program(value):
                 raise value
             content = self._executor.conclude(spec, succeeded, value)
@@ -413,6 +425,14 @@ class InlineEngine(Engine):
             if content is None:  # Ctrl-C
                 content = failed(TaskCancelledError(spec.target.name))
             self._end(spec, content)
+
+    def _environment_of(self, spec: TaskSpec) -> AbstractContextManager[None]:
+        """Return what puts on the environment of a call: that of its function, or of its actor."""
+        target = spec.target
+        actor = self._actors.get(spec.actor)
+        if actor is not None and actor.creation is not None:
+            target = actor.creation.target
+        return _THIS if target.environment is None else put_on(target.environment)
 
     def _run_on_loop(self, spec: TaskSpec, loop: LoopThread) -> None:
         """Run one call of an actor in the actor's own thread, where it may go on for long."""

@@ -25,6 +25,7 @@ from .endings import Endings
 from .inbound import Inbound
 from .living import LivingTargets
 from .mapping import MappingCache
+from .memory_watch import MemoryWatch
 from .messages import Free, Retire
 from .objects import ObjectTable, StoredObject, held_by, holds_something, report_all_unread
 from .observing import Records
@@ -72,11 +73,12 @@ class Core:
         self.give_up: Callable[[str], None] = lambda reason: None
         self.answerable: deque[RemoteRequest] = deque()
         try:
-            self.crew = Crew(self, session, config.amounts(), spawner)
+            self.crew = Crew(self, session, config.amounts(), config.gpus, spawner)
         except BaseException:
             self.poller.close()
             raise
         self.endings = Endings(self.objects, self.crew.workers)
+        self.memory = MemoryWatch(self)
         self.inbound = Inbound(self)
         self.questions = Questions(self)
         self._outbound = Outbound(self)
@@ -150,7 +152,7 @@ class Core:
         while self.crew.unstarted:  # by what is above
             worker_id = self.crew.unstarted.popleft()
             self.perform(self.decide(events.WorkerLost(worker_id, 0)))
-        if self.scheduler.next_tick is not None:
+        if self.scheduler.next_tick is not None or self.memory.next_look is not None:
             self.wake_loop()
 
     def settle_requests(self) -> None:
@@ -166,7 +168,8 @@ class Core:
 
     def next_timer(self) -> float | None:
         """Return when `on_timer` is due, on time.monotonic(). Any thread, at any time."""
-        return self.scheduler.next_tick
+        tick, look = self.scheduler.next_tick, self.memory.next_look
+        return tick if look is None else look if tick is None else min(tick, look)
 
     def holds_values(self) -> bool:
         """Say whether values lie in shared memory. Any thread, at any time."""
@@ -181,7 +184,10 @@ class Core:
 
     def on_timer(self) -> None:
         """A timer is due."""
-        self.feed(events.Tick())
+        now, tick = time.monotonic(), self.scheduler.next_tick
+        self.memory.look(now)
+        if tick is not None and tick <= now:
+            self.feed(events.Tick())
 
     def after_turn(self) -> None:
         """Do what may run user code, or block: outside a turn, in any thread."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,12 +31,18 @@ class Crew:
     """All workers of the session. Inside a turn, unless a method says otherwise."""
 
     def __init__(
-        self, core: Core, session: str, resources: Mapping[str, float], spawner: SpawnerHandle
+        self,
+        core: Core,
+        session: str,
+        resources: Mapping[str, float],
+        gpus: Sequence[str],
+        spawner: SpawnerHandle,
     ) -> None:
         # Constant after construction.
         self._core = core
         self._session = session
         self._resources = resources
+        self._gpus = gpus
         self.progress = Progress()
         self._memory = MemoryEnds()
         # Changing.
@@ -86,7 +92,8 @@ class Crew:
         worker = WorkerHandle(command.worker_id, command.actor_id)
         try:
             self._listen_to(worker)
-            spawner.start_worker(worker.id, word, worker.theirs)
+            gpus = [self._gpus[number] for number in command.devices]
+            spawner.start_worker(worker.id, word, worker.theirs, command.environment, gpus)
         except BaseException:
             self._disconnect(worker)
             raise

@@ -13,6 +13,7 @@ from flame_remote._spec import TaskSpec
 from flame_remote.exceptions import (
     ActorDiedError,
     FlameError,
+    OutOfMemoryError,
     TaskCancelledError,
     TaskDeadlineError,
     TaskTimeoutError,
@@ -69,6 +70,10 @@ class Endings:
                 return encode_error(TaskTimeoutError(name, spec.target.limits.timeout or 0.0))
             case Ending.DEADLINE:
                 return encode_error(_late(command, name))
+            case Ending.OUT_OF_MEMORY:
+                worker = self._workers.get(command.worker_id)
+                grown = 0 if worker is None else worker.memory_grown
+                return encode_error(OutOfMemoryError(name, spec.target.limits.memory_bytes, grown))
             case Ending.CANCELLED:
                 return encode_error(TaskCancelledError(name))
             case Ending.CRASHED:

@@ -17,6 +17,7 @@ from flame_remote import _ids
 from flame_remote._config import Config
 from flame_remote._creation_sites import CreationSites, line_of_the_user
 from flame_remote._deadline import Deadline
+from flame_remote._environment import Environment
 from flame_remote._execute.callbacks import call_back
 from flame_remote._execute.frames import without_own_frames
 from flame_remote._ids import ActorId, ObjectId, TaskId
@@ -75,6 +76,8 @@ class LocalEngine(Engine):
         # Constant after construction.
         self.session = os.urandom(8).hex()
         self._resources = config.amounts()
+        self.environment = config.environment
+        self.gpus = config.gpus
         self.new_id = _ids.id_source(_ids.DRIVER).__next__  # type: ignore[method-assign]
         self.current_parent = current_scope.get  # type: ignore[method-assign]
         self._turn = Turn()
@@ -123,6 +126,9 @@ class LocalEngine(Engine):
             available = self._resources.get(resource, 0.0)
             if needed > available:
                 raise UnschedulableError(name, resource, needed, available)
+
+    def check_environment(self, name: str, environment: Environment) -> None:
+        environment.check(name)
 
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
         if self._refusal is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from flame_remote._environment import Environment
 from flame_remote._ids import ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling import events
@@ -140,6 +141,7 @@ class Inbound:
             message.method,
             tuple(_HeldRef(object_id) for object_id in message.refs),  # type: ignore[misc]
             limits=CallLimits(*message.limits) if message.limits else UNLIMITED,
+            environment=None if message.environment is None else Environment(*message.environment),
             events=self._core.targets.events,
         )
 

@@ -223,6 +223,7 @@ class ExportTarget(NamedTuple):
     method: str
     refs: tuple[int, ...]
     limits: tuple[Any, ...] = ()
+    environment: tuple[Any, ...] | None = None  # the fields of Environment
 
 
 class Put(NamedTuple):

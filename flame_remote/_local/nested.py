@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flame_remote import _ids
 from flame_remote._deadline import Deadline
+from flame_remote._environment import Environment
 from flame_remote._execute.callbacks import call_back
 from flame_remote._execute.failure import rebuild_error
 from flame_remote._execute.frames import without_own_frames
@@ -104,6 +105,9 @@ class WorkerEngine(Engine):
             available = self._resources.get(resource, 0.0)
             if needed > available:
                 raise UnschedulableError(name, resource, needed, available)
+
+    def check_environment(self, name: str, environment: Environment) -> None:
+        environment.check(name)
 
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
         target, link = spec.target, self._link
@@ -335,4 +339,5 @@ def _exported(target: Target) -> ExportTarget:
         target.method,
         tuple(ref._id for ref in target.refs),
         () if target.limits is UNLIMITED else astuple(target.limits),
+        None if target.environment is None else astuple(target.environment),
     )

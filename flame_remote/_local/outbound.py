@@ -63,6 +63,8 @@ class Outbound:
             )
             if (about := about_call(record)) is not None:
                 self._core.crew.send(worker, about)
+                if target.limits.memory_bytes:
+                    self._core.memory.sent(worker, spec)
             entries.append((spec.id, name, spec.payload, dependencies, not target.max_retries))
         self._core.crew.send(worker, RunTasks(command.helps, entries))
 

@@ -24,6 +24,7 @@ from flame_remote.exceptions import (
     ObjectFreedError,
     SerializationError,
     TaskCancelledError,
+    WorkerStartError,
 )
 
 from .arena import Extent
@@ -233,8 +234,10 @@ class Runner:
         return function
 
     def _load_code(self, target: LoadTarget) -> Callable[..., Any]:
+        if self._worker.folder_to_enter:
+            self._enter_folder()
         if target.path is not None:
-            sys.path[:] = target.path
+            sys.path[:] = [*self._worker.path_first, *target.path]
         is_actor = target.kind == TargetKind.ACTOR.value
         try:
             code = unpack(target.code)
@@ -246,6 +249,15 @@ class Runner:
         if is_actor:
             return partial(self._construct, target, code)
         return code  # type: ignore[no-any-return]
+
+    def _enter_folder(self) -> None:
+        """Go where the environment of this process wants its calls to be."""
+        try:
+            os.chdir(self._worker.folder_to_enter)
+        except OSError as error:
+            reason = f"the working_dir of their runtime_env cannot be entered: {error}"
+            raise Unloadable(WorkerStartError(reason)) from None
+        self._worker.folder_to_enter = ""
 
     def _construct(self, target: LoadTarget, cls: type, /, *args: Any, **kwargs: Any) -> None:
         """Make the one instance that lives in this worker."""

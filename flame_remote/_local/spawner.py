@@ -39,6 +39,7 @@ class Spawner:
         self._driver = pidfd_open(driver_pid)
         self._workers: dict[int, int] = {}  # pid -> worker id
         self._partial = b""
+        self._descriptors: list[int] = []  # of the request whose end is still to come
         self._progress: mmap.mmap | None = None
         self._config: dict[str, Any] = {}
         self._idle: set[int] = set()  # workers that were told to end by themselves
@@ -87,10 +88,12 @@ class Spawner:
         if not data:
             return False
         self._partial += data
+        self._descriptors += descriptors
         *lines, self._partial = self._partial.split(b"\n")
         for line in lines:
             request = json.loads(line)
-            taken, descriptors = descriptors[: request["fds"]], descriptors[request["fds"] :]
+            number = request["fds"]
+            taken, self._descriptors = self._descriptors[:number], self._descriptors[number:]
             self._handle(request, taken)
         return True
 
@@ -125,7 +128,7 @@ class Spawner:
             self._refuse(worker_id, error)
             pid = -1
         if not pid:
-            self._become_worker(worker_id, request["word"], descriptors, me)
+            self._become_worker(request, descriptors, me)
         for descriptor in descriptors:
             os.close(descriptor)
         if pid > 0:
@@ -137,7 +140,7 @@ class Spawner:
         self._answer({"is": "ended", "worker": worker_id, "status": None, "why": why})
 
     def _become_worker(
-        self, worker_id: int, word: int, descriptors: list[int], spawner_pid: int
+        self, request: dict[str, Any], descriptors: list[int], spawner_pid: int
     ) -> None:
         """Never returns."""
         status = 1
@@ -152,7 +155,7 @@ class Spawner:
             assert self._progress is not None
             from .start import start_worker
 
-            status = start_worker(worker_id, word, descriptors, self._progress, self._config)
+            status = start_worker(request, descriptors, self._progress, self._config)
         except BaseException:
             import traceback
 

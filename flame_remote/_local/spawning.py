@@ -10,10 +10,12 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import astuple
 from typing import Any, Final
 
+from flame_remote._environment import Environment
 from flame_remote._ids import WorkerId
 from flame_remote.exceptions import WorkerStartError
 
@@ -67,15 +69,25 @@ class SpawnerHandle:
             [progress],
         )
 
-    def start_worker(self, worker_id: WorkerId, word: int, descriptors: list[int]) -> None:
+    def start_worker(
+        self,
+        worker_id: WorkerId,
+        word: int,
+        descriptors: list[int],
+        environment: Environment | None = None,
+        gpus: Sequence[str] = (),
+    ) -> None:
         """Ask for a worker on these ends of its connections, which the caller closes.
 
-        `word` is its word of Progress. Raises OSError if the descriptors cannot be sent.
+        `word` is its word of Progress; `gpus` are the names of those that it is to see, none for
+        those of the driver. Raises OSError if the descriptors cannot be sent.
         """
         if sys.path != self._path:
             self._path = list(sys.path)
             self._request({"do": "path", "path": self._path, "cwd": _working_folder()}, [])
-        self._request({"do": "start", "worker": worker_id, "word": word}, descriptors)
+        around = None if environment is None else astuple(environment)
+        what = {"worker": worker_id, "word": word, "environment": around, "gpus": list(gpus)}
+        self._request({"do": "start", **what}, descriptors)
 
     def kill_worker(self, worker_id: WorkerId) -> None:
         """Ask for a worker's end by SIGKILL."""

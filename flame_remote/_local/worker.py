@@ -65,6 +65,9 @@ class Worker:
         # Whether tasks that wait behind a blocked one go back to the driver; the calls of an actor
         # have nowhere else to run.
         self.gives_back = True
+        # What its environment puts before the driver's sys.path, and where it wants to be.
+        self.path_first: list[str] = []
+        self.folder_to_enter = ""
         # Set by what is built on top of this.
         self.load_target: Callable[[LoadTarget], None]
         self.unload_target: Callable[[int], None] = lambda target_id: None

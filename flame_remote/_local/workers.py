@@ -60,6 +60,9 @@ class WorkerHandle:
         self.status: int | None = None  # as os.waitpid gives it, once it has ended
         self.peak_bytes = 0
         self.memory_note = ""  # how that compares with what it was allowed
+        # Of what is watched: how much it may grow, and by how much it had when last looked at.
+        self.memory_limit = 0
+        self.memory_grown = 0
         self.why = ""  # it was ended by us, or could not be started
 
     def _make_socket(self, undo: ExitStack) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flame_remote._environment import Environment
 from flame_remote._ids import ActorId, TaskId, WorkerId
 from flame_remote._spec import TaskSpec
 
@@ -16,10 +17,13 @@ from .states import Ending as Ending
 @dataclass(slots=True)
 class StartWorker:
     """Start a process. It may be sent tasks at once; they wait in its channel. `actor_id` is 0 for
-    a worker of functions, else the one instance that will live there."""
+    a worker of functions, else the one instance that will live there. `devices` are the GPUs that
+    it is to see, by number; without any it sees those of the main program."""
 
     worker_id: WorkerId
     actor_id: ActorId
+    environment: Environment | None = None
+    devices: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)

@@ -106,6 +106,14 @@ class WorkerLost:
 
 
 @dataclass(slots=True)
+class MemoryExceeded:
+    """A task has taken more memory than it may; 0 if it is an actor, between or during its calls."""
+
+    worker_id: WorkerId
+    task_id: TaskId
+
+
+@dataclass(slots=True)
 class Tick:
     """Time has passed; sent at or after `Scheduler.next_tick`."""
 
@@ -121,5 +129,6 @@ Event = (
     | ActorKilled
     | WorkerHeard
     | WorkerLost
+    | MemoryExceeded
     | Tick
 )

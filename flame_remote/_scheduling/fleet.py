@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Final
 
+from flame_remote._environment import Environment
 from flame_remote._ids import ActorId, WorkerId
 from flame_remote._spec import Demand
 
@@ -60,13 +61,19 @@ class Fleet:
         cpus = sum(units for _, units in cpus_of(demand))
         return cpus < Demand.UNIT and len(self.functions) < MAX_FRACTIONAL_WORKERS
 
-    def start(self, actor_id: ActorId = 0, concurrency: int = 1) -> WorkerRecord:
+    def start(
+        self,
+        actor_id: ActorId = 0,
+        concurrency: int = 1,
+        environment: Environment | None = None,
+        devices: tuple[int, ...] = (),
+    ) -> WorkerRecord:
         """Have a process started, for one actor or, with 0, for functions."""
-        worker = WorkerRecord(next(self._ids), actor_id, concurrency)
+        worker = WorkerRecord(next(self._ids), actor_id, concurrency, environment, devices)
         self.workers[worker.id] = worker
         if not actor_id:
             self.functions[worker.id] = worker
-        self._decide(StartWorker(worker.id, actor_id))
+        self._decide(StartWorker(worker.id, actor_id, environment, devices))
         return worker
 
     def hear(self, worker_id: WorkerId) -> WorkerRecord | None:
@@ -107,6 +114,15 @@ class Fleet:
         """A worker of functions has nothing to do, and may get something."""
         self.idle[worker.id] = worker
 
+    def find_idle(
+        self, environment: Environment | None, devices: tuple[int, ...]
+    ) -> WorkerRecord | None:
+        """Return the most recently used idle worker of that environment with those GPUs."""
+        for worker in reversed(self.idle.values()):
+            if worker.environment == environment and worker.devices == devices:
+                return worker
+        return None
+
     def note_waits(self, worker: WorkerRecord) -> None:
         """The waits of a worker's tasks, in `worker.blocked`, have changed."""
         if worker.blocked and not worker.actor_id:
@@ -119,9 +135,17 @@ class Fleet:
     def stop_surplus(self) -> None:
         """Let idle workers go, but one for each CPU; longest idle first."""
         while len(self.idle) > self.cpus:
-            worker_id = next(iter(self.idle))
-            del self.idle[worker_id], self.functions[worker_id], self.workers[worker_id]
-            self._decide(StopWorker(worker_id))
+            self.let_go(next(iter(self.idle.values())))
+
+    def let_go(self, worker: WorkerRecord) -> None:
+        """Let an idle worker go: it is forgotten at once, and its end is no event."""
+        del self.idle[worker.id], self.functions[worker.id], self.workers[worker.id]
+        self._decide(StopWorker(worker.id))
+
+    def make_room(self, demand: Demand) -> None:
+        """Let go of the worker that has been idle for longest if there may be no other beside it."""
+        if self.idle and not self.may_start(demand):
+            self.let_go(next(iter(self.idle.values())))
 
     def stop(self, worker: WorkerRecord) -> None:
         """Let a worker end when it has nothing left to do. It is sent nothing more.

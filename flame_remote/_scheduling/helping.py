@@ -55,18 +55,22 @@ class Helping:
                 and request.patient
                 and len(worker.blocked) <= MAX_HELP_DEPTH
                 and worker.is_stuck
-                and (first := self._awaited_ready_task(request)) is not None
+                and (first := self._awaited_ready_task(worker)) is not None
                 and self._pool.fits(first.spec.target.demand)
                 and _can_carry(worker)
             ):
                 batch = self._awaited_batch(request, first)
-                self._placement.send_under_new_lease(worker, batch, helps=True)
+                self._placement.send_to_help(worker, batch)
 
-    def _awaited_ready_task(self, request: BlockedRequest) -> TaskRecord | None:
-        candidates = request.candidates
+    def _awaited_ready_task(self, worker: WorkerRecord) -> TaskRecord | None:
+        candidates = worker.blocked[-1].candidates
         while candidates:
             record = self._tasks.get(candidates[0])
-            if record is not None and _can_be_carried(record):
+            if (
+                record is not None
+                and _can_be_carried(record)
+                and worker.may_also_run(record.spec.target)
+            ):
                 return record
             candidates.popleft()
         return None
@@ -111,25 +115,41 @@ class Helping:
                 len(worker.blocked),
             )
         )
+        apart: list[TaskRecord] = []  # that cannot run on top of what waits for them
         for worker in stuck:
             for record in self._graph.ready_tasks_behind(worker.blocked[-1]):
                 demand = record.spec.target.demand
                 if self._pool.fits(demand) or (standstill and self._pool.fits_but_for_cpus(demand)):
-                    self._place_behind(record, worker)
+                    if not self._place_behind(record, worker):
+                        apart.append(record)
+                        continue
                     standstill = False
                     break
             if not len(self._queues):
                 return
+        if standstill and apart and not self._fleet.pauses:
+            # Nobody else will come free. There are never more of these than waits in a row.
+            self._queues.take(apart[0])
+            self._placement.place(apart[0]).is_extra = True
 
-    def _place_behind(self, record: TaskRecord, worker: WorkerRecord) -> None:
-        """Run a task for a worker that waits for it: on another one if there is, else on top."""
+    def _place_behind(self, record: TaskRecord, worker: WorkerRecord) -> bool:
+        """Run a task for a worker that waits for it: on another one if there is, else on top.
+
+        Return False if it can do neither.
+        """
+        target = record.spec.target
+        has_idle = self._placement.finds_idle(target.demand, target.environment)
+        has_own = has_idle or self._may_have_own_worker(record, worker)
+        if not has_own and not worker.may_also_run(target):
+            return False
         self._queues.take(record)
-        if self._fleet.idle:
+        if has_idle:
             self._placement.place(record)
-        elif self._may_have_own_worker(record, worker):
+        elif has_own:
             self._placement.place(record).is_extra = True
         else:
-            self._placement.send_under_new_lease(worker, [record], helps=True)
+            self._placement.send_to_help(worker, [record])
+        return True
 
     def _may_have_own_worker(self, record: TaskRecord, worker: WorkerRecord) -> bool:
         """Whether to start one process more than is usual, rather than risk what was lost before.

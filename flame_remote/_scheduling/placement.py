@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from flame_remote._spec import Demand
+from flame_remote._environment import Environment
+from flame_remote._spec import Demand, Target
 
 from .clock import Clock
 from .commands import Command, SendTasks
@@ -47,10 +48,18 @@ class Placement:
 
     # --- workers that have nothing to do --------------------------------------------------
 
-    def can_place(self, demand: Demand) -> bool:
+    def can_place(self, demand: Demand, environment: Environment | None) -> bool:
         """Say whether a task that asks for `demand` could be placed on a worker of its own."""
+        return self._pool.fits(demand) and (
+            self.finds_idle(demand, environment) or self._fleet.may_start(demand)
+        )
+
+    def finds_idle(self, demand: Demand, environment: Environment | None) -> bool:
+        """Say whether an idle worker can take a task that fits, or can go to make room for it."""
         fleet = self._fleet
-        return self._pool.fits(demand) and (bool(fleet.idle) or fleet.may_start(demand))
+        if not fleet.pauses:
+            return bool(fleet.idle)
+        return fleet.find_idle(environment, self._pool.devices_for(demand)) is not None
 
     def place(self, record: TaskRecord) -> WorkerRecord:
         """Send a task to an idle worker, or else a new one, with more of the same if it is short.
@@ -59,21 +68,49 @@ class Placement:
         """
         fleet = self._fleet
         takers = len(fleet.idle) + max(0, fleet.cpus - len(fleet.functions))
-        worker = fleet.idle.popitem()[1] if fleet.idle else fleet.start()
+        lease = self._pool.take(record.spec.target.demand)
+        worker = self._worker_for(record.spec.target, lease.devices)
         batch = [record]
         if len(self._queues):
             share = math.ceil(len(self._queues) / max(1, takers))
             more = min(self._pace.window(record.spec.target.id) - 1, share)
             if more > 0:
                 batch += self._queues.pop_like(record, more)
-        self.send_under_new_lease(worker, batch)
+        worker.leases.append(lease)
+        self.send(worker, batch, lease)
         return worker
+
+    def _worker_for(self, target: Target, devices: tuple[int, ...]) -> WorkerRecord:
+        """Return an idle worker of the right environment and GPUs, or a new one."""
+        fleet, environment = self._fleet, target.environment
+        worker = fleet.find_idle(environment, devices)
+        if worker is not None:
+            del fleet.idle[worker.id]
+        else:
+            fleet.make_room(target.demand)
+            worker = fleet.start(environment=environment, devices=devices)
+        if devices:
+            self._clear(devices)
+        return worker
+
+    def _clear(self, devices: tuple[int, ...]) -> None:
+        """Let go of idle workers that may still have memory on GPUs which are now another's."""
+        given_away = {device for device in devices if self._pool.is_given_away(device)}
+        for worker in list(self._fleet.idle.values()):
+            if not given_away.isdisjoint(worker.devices):
+                self._fleet.let_go(worker)
 
     def place_actor(self, creation: TaskRecord) -> WorkerRecord:
         """Send a constructor to a worker of its own. It has been taken out of its queue."""
         target = creation.spec.target
-        worker = self._fleet.start(creation.spec.id, target.max_concurrency)
-        self.send_under_new_lease(worker, [creation])
+        lease = self._pool.take(target.demand)
+        worker = self._fleet.start(
+            creation.spec.id, target.max_concurrency, target.environment, lease.devices
+        )
+        if lease.devices:
+            self._clear(lease.devices)
+        worker.leases.append(lease)
+        self.send(worker, [creation], lease)
         return worker
 
     # --- workers that have something to do ------------------------------------------------
@@ -84,7 +121,7 @@ class Placement:
         kind = queues.only_kind()
         if kind is None:
             return  # what waits elsewhere would starve behind an endless lease
-        priority, depth, demand = kind
+        priority, depth, demand, environment = kind
         for worker in self._fleet.functions.values():
             if not worker.assigned or worker.blocked or worker.doomed or worker.recalled:
                 continue
@@ -96,6 +133,7 @@ class Placement:
                 last.priority != priority
                 or last.depth != depth
                 or target.demand != demand
+                or target.environment != environment
                 or last.lease is None
             ):
                 continue
@@ -111,13 +149,11 @@ class Placement:
 
     # --- sending --------------------------------------------------------------------------
 
-    def send_under_new_lease(
-        self, worker: WorkerRecord, batch: Sequence[TaskRecord], *, helps: bool = False
-    ) -> None:
-        """Take what tasks demand, all of them the same, and send them."""
+    def send_to_help(self, worker: WorkerRecord, batch: Sequence[TaskRecord]) -> None:
+        """Take what tasks demand, all of them the same, and send them to run on top of others."""
         lease = self._pool.take(batch[0].spec.target.demand)
         worker.leases.append(lease)
-        self.send(worker, batch, lease, helps=helps)
+        self.send(worker, batch, lease, helps=True)
 
     def send(
         self,

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from flame_remote._environment import Environment
 from flame_remote._spec import Demand
 
 from .records import TaskRecord
 from .states import TASK_TRANSITIONS, TaskState, TaskStep, advance
 
-# Priority, depth and demand: what tasks have in common that wait in one queue.
-Kind = tuple[int, int, Demand]
+# Priority, depth, demand and environment: what tasks have in common that wait in one queue.
+Kind = tuple[int, int, Demand, Environment | None]
 
 
 class _Queue:
-    """READY tasks of one priority, depth and demand, and some that are READY no more."""
+    """READY tasks of one kind, and some that are READY no more."""
 
-    __slots__ = ("demand", "depth", "live", "priority", "records")
+    __slots__ = ("demand", "depth", "environment", "live", "priority", "records")
 
-    def __init__(self, priority: int, depth: int, demand: Demand) -> None:
+    def __init__(
+        self, priority: int, depth: int, demand: Demand, environment: Environment | None
+    ) -> None:
         self.priority = priority
         self.depth = depth
         self.demand = demand
+        self.environment = environment
         self.records: deque[TaskRecord] = deque()
         self.live = 0  # how many tasks are READY
 
@@ -35,7 +39,7 @@ class _Queue:
 
 
 class ReadyQueues:
-    """First in, first out, for each priority, depth and demand; higher and deeper ones first.
+    """First in, first out, for each kind of task; those of higher priority and deeper ones first.
 
     Deeper first, because a task's children must end before it can: breadth first would start
     parents until nothing is left to run children. A record that leaves by `take` or `discard`
@@ -46,7 +50,7 @@ class ReadyQueues:
 
     def __init__(self) -> None:
         self._queues: dict[Kind, _Queue] = {}  # those with a READY task
-        self._recent = _Queue(0, -1, Demand())  # hashing a demand is slow: benchmark "scheduler"
+        self._recent = _Queue(0, -1, Demand(), None)  # hashing a demand is slow: benchmark "scheduler"
         self._live = 0
 
     def __len__(self) -> int:
@@ -76,22 +80,23 @@ class ReadyQueues:
         """Forget a task that is READY no more."""
         self._count_out(self._queue_for(record), 1)
 
-    def pop_best(self, fits: Callable[[Demand], bool]) -> TaskRecord | None:
+    def pop_best(self, fits: Callable[[Demand, Environment | None], bool]) -> TaskRecord | None:
         """Take out the most urgent, then deepest, then oldest, task that fits, to be sent."""
         best: _Queue | None = None
         for queue in self._queues.values():
-            if fits(queue.demand) and (best is None or queue.rank() < best.rank()):
+            if fits(queue.demand, queue.environment) and (best is None or queue.rank() < best.rank()):
                 best = queue
         return self._pop(best, 1, 0)[0] if best is not None else None
 
     def pop_like(self, record: TaskRecord, count: int) -> list[TaskRecord]:
-        """Take out up to `count` more tasks of the same depth, demand and target, to be sent."""
+        """Take out up to `count` more tasks of the same kind and target, to be sent."""
         target = record.spec.target
-        queue = self._queues.get((record.priority, record.depth, target.demand))
+        kind = record.priority, record.depth, target.demand, target.environment
+        queue = self._queues.get(kind)
         return self._pop(queue, count, target.id) if queue is not None else []
 
     def only_kind(self) -> Kind | None:
-        """Return the priority, depth and demand that all READY tasks share; None if they do not."""
+        """Return the kind that all READY tasks are of; None if they are of several."""
         return next(iter(self._queues)) if len(self._queues) == 1 else None
 
     def demands(self) -> Iterator[Demand]:
@@ -107,15 +112,17 @@ class ReadyQueues:
 
     def _queue_for(self, record: TaskRecord) -> _Queue:
         queue = self._recent
-        demand = record.spec.target.demand
+        target = record.spec.target
+        demand = target.demand
         if (
             queue.demand is demand
+            and queue.environment is target.environment
             and queue.depth == record.depth
             and queue.priority == record.priority
             and queue.live
         ):
             return queue
-        key = (record.priority, record.depth, demand)
+        key = (record.priority, record.depth, demand, target.environment)
         known = self._queues.get(key)
         if known is None:
             known = self._queues[key] = _Queue(*key)
@@ -142,5 +149,5 @@ class ReadyQueues:
         self._live -= count
         queue.live -= count
         if not queue.live:
-            del self._queues[queue.priority, queue.depth, queue.demand]
+            del self._queues[queue.priority, queue.depth, queue.demand, queue.environment]
             queue.records.clear()  # those skipped may be the last to know code with refs in it

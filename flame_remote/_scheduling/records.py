@@ -6,8 +6,9 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
+from flame_remote._environment import Environment
 from flame_remote._ids import ActorId, ObjectId, TaskId, WorkerId
-from flame_remote._spec import TaskSpec
+from flame_remote._spec import Target, TaskSpec
 
 from .resources import Lease
 from .states import ActorState, Ending, TaskState
@@ -116,7 +117,9 @@ class WorkerRecord:
         "blocked",
         "calls",
         "concurrency",
+        "devices",
         "doomed",
+        "environment",
         "heard",
         "heard_at",
         "id",
@@ -127,9 +130,18 @@ class WorkerRecord:
         "recalled",
     )
 
-    def __init__(self, worker_id: WorkerId, actor_id: ActorId, concurrency: int = 1) -> None:
+    def __init__(
+        self,
+        worker_id: WorkerId,
+        actor_id: ActorId,
+        concurrency: int = 1,
+        environment: Environment | None = None,
+        devices: tuple[int, ...] = (),
+    ) -> None:
         self.id = worker_id
         self.actor_id = actor_id
+        self.environment = environment  # of its process, like the GPUs that it sees: for life
+        self.devices = devices
         self.concurrency = concurrency  # tasks that it runs at a time
         self.assigned: dict[TaskId, TaskRecord] = {}
         self.leases: list[Lease] = []  # one for each group of tasks on the stack; none when idle
@@ -155,6 +167,15 @@ class WorkerRecord:
             bool(self.blocked)
             and not self.doomed
             and next(reversed(self.assigned)) == self.blocked[-1].task_id
+        )
+
+    def may_also_run(self, target: Target) -> bool:
+        """Say whether calls of a target may run here on top of those that wait."""
+        return (
+            self.environment == target.environment
+            and not self.devices
+            and not target.needs_process_alone
+            and not any(r.spec.target.needs_process_alone for r in self.assigned.values())
         )
 
 

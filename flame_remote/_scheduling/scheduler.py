@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from flame_remote._environment import Environment
 from flame_remote._ids import ActorId, TaskId, WorkerId
+from flame_remote._spec import Demand
 
 from .alarms import Alarms
 from .clock import Clock
@@ -16,6 +18,7 @@ from .events import (
     ActorReleased,
     CancelRequested,
     Event,
+    MemoryExceeded,
     TaskBlocked,
     TasksEnded,
     TasksReturned,
@@ -119,6 +122,8 @@ class Scheduler:
                 self.fleet.hear(event.worker_id)
             case WorkerLost():
                 self._worker_lost(event)
+            case MemoryExceeded():
+                self._memory_exceeded(event)
             case Tick():
                 self._tick()
             case _:
@@ -244,9 +249,12 @@ class Scheduler:
         """Start the actors whose resources are there."""
         if self.fleet.pauses:
             return
-        while (record := self._tasks.creations.pop_best(self.pool.fits)) is not None:
+        while (record := self._tasks.creations.pop_best(self._fits)) is not None:
             worker = self._placement.place_actor(record)
             self.actors.starting(record.spec.id, worker.id)
+
+    def _fits(self, demand: Demand, environment: Environment | None) -> bool:
+        return self.pool.fits(demand)  # and any environment, as it gets a process of its own
 
     def _send_calls(self) -> None:
         """Send actors the calls that may go now; let those leave that nobody needs any more."""
@@ -292,6 +300,17 @@ class Scheduler:
             if not record.cancelling and not runs_anywhere(record):
                 self.actors.lost(record.spec.id)
             self._tasks.come_back(record)
+
+    def _memory_exceeded(self, event: MemoryExceeded) -> None:
+        """End a process that has grown too large, and the call that made it so for good."""
+        worker = self.workers.get(event.worker_id)
+        record = worker.assigned.get(event.task_id) if worker is not None else None
+        if worker is None or (event.task_id and record is None):
+            return  # it has ended meanwhile
+        if record is not None and not record.cancelling:
+            record.cancelling = True
+            record.own_terms().ending = Ending.OUT_OF_MEMORY
+        self.fleet.kill(worker)
 
     def _tick(self) -> None:
         """Do what time asks for: end and resume tasks; have unstarted ones back from workers that

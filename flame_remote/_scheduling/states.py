@@ -62,10 +62,13 @@ class Ending(Enum):
     UNSTARTABLE = "unstartable"  # no worker process can be started
     TIMED_OUT = "timed out"  # it has run for longer than it may
     DEADLINE = "deadline"  # its own, or that of a call around it
+    OUT_OF_MEMORY = "out of memory"  # it took more than it may
 
 
 # A task that ends like this may have reported something all the same.
-STOPPED: Final = frozenset({Ending.CANCELLED, Ending.TIMED_OUT, Ending.DEADLINE})
+STOPPED: Final = frozenset(
+    {Ending.CANCELLED, Ending.TIMED_OUT, Ending.DEADLINE, Ending.OUT_OF_MEMORY}
+)
 
 
 class ActorState(IntEnum):

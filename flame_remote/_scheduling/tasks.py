@@ -79,7 +79,7 @@ class Tasks:
         limits = record.spec.target.limits
         if limits.priority is not None:
             record.priority = limits.priority
-        if limits.timeout is not None or limits.max_calls:
+        if limits.timeout is not None or limits.max_calls or limits.memory_bytes:
             record.own_terms()
         if limits.deadline is not None:
             terms = record.own_terms()

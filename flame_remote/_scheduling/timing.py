@@ -72,6 +72,8 @@ class Timing:
             worker = self._workers[record.worker_id]
             number = worker.calls[target.id] = worker.calls.get(target.id, 0) + 1
             worker.is_used_up |= number >= target.limits.max_calls
+        if target.limits.memory_bytes:
+            self._pace.keep_single(target.id)  # else nobody knows whose memory it is
         if record.terms is not None and limit is not None:
             self._pace.keep_single(target.id)  # else nobody knows when it begins
             record.terms.sendings += 1

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
+from flame_remote._sizes import size_in_bytes
 from flame_remote.exceptions import InvalidOptionError
 
 if TYPE_CHECKING:
     from flame_remote._proto import types_pb2
 
 _KEYS: Final = {"cpu": "cpu", "mem": "memory", "memory": "memory", "gpu": "gpu"}
-_POWERS: Final = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}  # of 1024, also for "kb" and "kib"
-_SIZE: Final = re.compile(r"(\d+)\s*(?:([kmgtp])i?)?b?", re.IGNORECASE)
 _LIMITS: Final = {"cpu": 2**64, "memory": 2**64, "gpu": 2**31}  # the types on the wire
 _EXAMPLE: Final = "'cpu=1,mem=1g,gpu=1'"
 
@@ -88,12 +86,11 @@ def _pairs(text: str) -> Iterator[tuple[str, int]]:
 
 def _number(text: str, field: str, value: str) -> int:
     """Return the number that a value means; only memory may have a suffix."""
-    size = _SIZE.fullmatch(value)
+    size = size_in_bytes(value)
     if size is None or (field != "memory" and not value.isdecimal()):
         expected = "a size such as 512m or 1g" if field == "memory" else "a whole number"
         raise _wrong(text, f"{field} must be {expected}, not {value!r}")
-    unit: int = 1024 ** _POWERS[size[2].lower()] if size[2] else 1
-    return int(size[1]) * unit
+    return size
 
 
 def _wrong(text: str, reason: str) -> InvalidOptionError:

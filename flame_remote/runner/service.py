@@ -228,13 +228,17 @@ def target_of(
     name = options.name or name
     code, refs = exported
     engine.check_demand(name, options.amounts())
-    limits = options.limits() if isinstance(options, TaskOptions) else UNLIMITED
+    limits = options.limits()
     if limits is not UNLIMITED:
         engine.check_limits(name, limits)
+    environment = engine.environment
+    if options.runtime_env is not None:
+        environment = options.runtime_env.inside(environment)
+        engine.check_environment(name, environment)
     for ref in refs:
         if ref._engine is not engine:
             raise SessionEndedError(f"a ref that {name} closes over")
-    more = () if policy is None else (repr(policy),)
+    more = tuple(repr(part) for part in (policy, environment) if part is not None)
     return Target(
         id=_target_id(code, kind.value, name, repr(options), *more),
         kind=kind,
@@ -246,6 +250,7 @@ def target_of(
         refs=tuple(refs),
         policy=policy,
         limits=limits,
+        environment=environment,
         events=engine.target_events,
     )
 

@@ -5,6 +5,7 @@ import pytest
 from flame_remote._scheduling.queues import ReadyQueues
 from flame_remote._scheduling.records import TaskRecord
 from flame_remote._scheduling.states import TaskState
+from flame_remote._environment import Environment
 from flame_remote._spec import Demand
 
 from .helpers import call, calls, function
@@ -21,7 +22,7 @@ def ready(record: TaskRecord, depth: int = 0) -> TaskRecord:
     return record
 
 
-def anything_fits(demand: Demand) -> bool:
+def anything_fits(demand: Demand, environment: Environment | None) -> bool:
     return True
 
 
@@ -65,8 +66,8 @@ def test_task_that_does_not_fit_lets_others_pass(queues: ReadyQueues) -> None:
     big, small = ready(call(function(CPU=8))), ready(call())
     queues.push(big)
     queues.push(small)
-    assert queues.pop_best(lambda demand: demand == small.spec.target.demand) is small
-    assert queues.pop_best(lambda demand: False) is None
+    assert queues.pop_best(lambda demand, _: demand == small.spec.target.demand) is small
+    assert queues.pop_best(lambda *_: False) is None
     assert len(queues) == 1
 
 
@@ -148,6 +149,6 @@ def test_queues_say_what_kind_of_task_waits_if_it_is_one_kind(queues: ReadyQueue
     assert queues.only_kind() is None
     queues.push(record)
     queues.push(ready(call(record.spec.target), depth=1))
-    assert queues.only_kind() == (0, 1, record.spec.target.demand)
+    assert queues.only_kind() == (0, 1, record.spec.target.demand, None)
     queues.push(ready(call(record.spec.target), depth=2))
     assert queues.only_kind() is None

@@ -81,3 +81,43 @@ def test_demand_may_fit_but_for_cpus(pool: ResourcePool) -> None:
     assert pool.fits_but_for_cpus(Demand.of({"CPU": 1, "GPU": 1}))
     pool.take(Demand.of({"GPU": 1}))
     assert not pool.fits_but_for_cpus(Demand.of({"CPU": 1, "GPU": 1}))
+
+
+# --- GPUs -----------------------------------------------------------------------------------------
+
+
+def test_whole_gpus_are_given_to_one_at_a_time() -> None:
+    pool = ResourcePool({"GPU": 3})
+    two = Demand.of({"GPU": 2})
+    lease = pool.take(two)
+    assert lease.devices == (0, 1)
+    assert not pool.fits(two)
+    assert pool.take(Demand.of({"GPU": 1})).devices == (2,)
+    pool.end(lease)
+    assert pool.take(two).devices == (0, 1)
+
+
+def test_parts_share_one_gpu_so_that_whole_ones_stay_whole() -> None:
+    pool = ResourcePool({"GPU": 2})
+    part = Demand.of({"GPU": 0.4})
+    assert [pool.take(part).devices for _ in range(2)] == [(0,), (0,)]
+    assert pool.take(Demand.of({"GPU": 1})).devices == (1,)
+    assert not pool.fits(part)  # 0.2 are left
+    assert pool.fits(Demand.of({"GPU": 0.2}))
+
+
+def test_parts_of_several_gpus_are_no_whole_one() -> None:
+    pool = ResourcePool({"GPU": 2})
+    whole, part = Demand.of({"GPU": 1}), Demand.of({"GPU": 0.6})
+    first = pool.take(part)
+    pool.take(part)
+    assert pool.available["GPU"] == 8_000
+    assert not pool.fits(part)
+    pool.end(first)
+    assert pool.take(whole).devices == (0,)
+
+
+def test_part_of_a_gpu_can_be_all_there_is_of_the_last() -> None:
+    pool = ResourcePool({"GPU": 1.5})
+    assert pool.take(Demand.of({"GPU": 0.5})).devices == (1,)
+    assert pool.take(Demand.of({"GPU": 1})).devices == (0,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ _KINDS: Final = {
     commands.Ending.UNSTARTABLE: "unstartable",
     commands.Ending.DEADLINE: "deadline",
     commands.Ending.TIMED_OUT: "timed out",
+    commands.Ending.OUT_OF_MEMORY: "out of memory",
 }
 _ENDED: Final = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
 
@@ -120,6 +122,8 @@ class Checks:
             limit = MAX_FRACTIONAL_WORKERS
         else:
             limit = self._worker_limit
+        if others >= limit and (self._has_room(worker) or self._stands_still_without(worker)):
+            return
         if others >= limit:
             # For each task that has lost a worker there may be one more, to spare the others.
             assert any(record.attempts for record in self._scheduler.tasks.values())
@@ -128,6 +132,27 @@ class Checks:
             tasks = self._world.tasks.values()
             limit += sum(task.lost_running + task.lost_unreported for task in tasks)
         assert others < limit, f"{others} workers already"
+
+    def _has_room(self, worker: SimWorker) -> bool:
+        """Say whether one that was idle has gone for it."""
+        pairs = itertools.pairwise(self._decided)
+        return any(
+            type(first) is commands.StopWorker
+            and type(then) is commands.StartWorker
+            and then.worker_id == worker.id
+            for first, then in pairs
+        )
+
+    def _stands_still_without(self, worker: SimWorker) -> bool:
+        """Say whether what waits must not run in any of those that wait for it."""
+        functions = self._scheduler.fleet.functions.values()
+        stuck = [other for other in functions if other.assigned and other.id != worker.id]
+        record = next(iter(self._scheduler.workers[worker.id].assigned.values()))
+        return all(other.is_stuck for other in stuck) and not any(
+            other.may_also_run(record.spec.target)
+            and record in self._scheduler._graph.ready_tasks_behind(other.blocked[-1])
+            for other in stuck
+        )
 
     def reachable(self, worker_id: int) -> SimWorker:
         """Nothing is sent to a worker that was lost or told to end."""
@@ -144,6 +169,11 @@ class Checks:
         assert all(isinstance(argument.outcome, int) for argument in task.arguments)
         actor = task.actor
         assert worker.actor is actor
+        target = task.spec.target if not task.spec.actor else actor.creation.spec.target
+        assert worker.environment == target.environment
+        assert len(worker.devices) == -(-target.demand.gpu_units // Demand.UNIT)
+        assert task.record.lease is not None
+        assert task.record.lease.devices == worker.devices
         if actor is None:
             return
         if not task.spec.actor:
@@ -184,6 +214,8 @@ class Checks:
         elif command.ending is commands.Ending.TIMED_OUT:
             limit = task.template.timeout
             assert 0 < limit <= self._world.now - task.sent_at + 1e-9  # of rounding
+        elif command.ending is commands.Ending.OUT_OF_MEMORY:
+            assert task.swollen
         elif command.ending is commands.Ending.UNSTARTABLE:
             assert self._world.failed_starts >= START_ATTEMPTS
         else:
@@ -205,6 +237,11 @@ class Checks:
     def task_starts(self, worker: SimWorker, task: SimTask) -> None:
         """User code of a task begins to run."""
         target = task.spec.target
+        assert not task.swollen, "it would only do that again"
+        if worker.actor is None and worker.stack:  # it runs on top of others
+            assert not target.needs_process_alone
+            below = [frame.task for frame in worker.stack if frame.task is not None]
+            assert not any(other.spec.target.needs_process_alone for other in below)
         if task.spec.actor:
             actor = task.actor
             assert actor is not None

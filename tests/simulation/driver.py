@@ -169,6 +169,16 @@ class Driver:
         actor.note_end("killed")
         self.shell.feed(events.ActorKilled(actor.id))
 
+    def on_swollen(self, worker: SimWorker, task: SimTask) -> None:
+        """The driver has looked at a worker, and seen that it is too large."""
+        if worker.lost:
+            return
+        if task.outcome is None and task.holder is worker:
+            task.swollen = True
+            self.shell.feed(events.MemoryExceeded(worker.id, task.id))
+        elif worker.actor is not None:  # it has been constructed meanwhile
+            self.shell.feed(events.MemoryExceeded(worker.id, 0))
+
     def on_posted(self, worker: SimWorker, task: SimTask) -> None:
         self.world.board.append(task)
 

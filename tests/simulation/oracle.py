@@ -121,6 +121,8 @@ def _is_justified(world: World, model: Model, task: SimTask, kind: str) -> bool:
         return task.due < math.inf
     if kind == "timed out":
         return task.template.timeout > 0
+    if kind == "out of memory":
+        return task.swollen
     if kind == "crashed":
         return task.lost_running + task.lost_unreported > target.max_retries >= 0
     if kind == "actor died":

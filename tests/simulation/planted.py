@@ -14,6 +14,7 @@ from flame_remote._scheduling.fleet import Fleet
 from flame_remote._scheduling.helping import Helping
 from flame_remote._scheduling.placement import Placement
 from flame_remote._scheduling.queues import ReadyQueues
+from flame_remote._scheduling.records import WorkerRecord
 from flame_remote._scheduling.resources import ResourcePool
 from flame_remote._scheduling.scheduler import Scheduler
 from flame_remote._scheduling.states import TASK_TRANSITIONS, TaskState, TaskStep, advance
@@ -400,3 +401,41 @@ def gives_tasks_half_of_their_time(original: Any, self: Any, record: Any) -> Non
         now = self._clock.now
         record.terms.deadline = now + (record.terms.deadline - now) / 2
         self._alarms.set(record.terms.deadline, What.DEADLINE, record)
+
+
+# --- what belongs to a process ----------------------------------------------------------------
+
+
+@instead_of(ResourcePool, "_choose_gpus")
+def gives_one_gpu_to_many(original: Any, self: Any, demand: Any) -> Any:
+    return () if not demand.gpu_units else (0,) * max(1, demand.gpu_units // demand.UNIT)
+
+
+@instead_of(ResourcePool, "end")
+def forgets_to_take_a_gpu_back(original: Any, self: Any, lease: Any) -> None:
+    lease.devices = ()
+    original(self, lease)
+
+
+@instead_of(Fleet, "find_idle")
+def runs_a_task_in_the_environment_of_another(
+    original: Any, self: Any, environment: Any, devices: Any
+) -> Any:
+    return next((w for w in reversed(self.idle.values()) if w.devices == devices), None)
+
+
+@instead_of(Fleet, "find_idle")
+def runs_a_task_that_sees_the_gpus_of_another(
+    original: Any, self: Any, environment: Any, devices: Any
+) -> Any:
+    return next((w for w in reversed(self.idle.values()) if w.environment == environment), None)
+
+
+@instead_of(WorkerRecord, "may_also_run")
+def lets_any_blocked_worker_help(original: Any, self: Any, target: Any) -> bool:
+    return True
+
+
+@instead_of(Scheduler, "_memory_exceeded")
+def tries_again_what_takes_too_much_memory(original: Any, self: Any, event: Any) -> None:
+    self.fleet.kill(self.workers[event.worker_id])

@@ -47,6 +47,8 @@ class Template:
     timeout: float = 0.0  # seconds that it may run, 0 for any
     priority: int | None = None
     max_calls: int = 0  # after so many its worker ends, 0 for never
+    environment: str = ""  # "" for that of the main program
+    memory: int = 0  # that it may take, 0 for any
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ class Settings:
     fragility: float = 0.0  # how often a worker dies between two things that it does
     outer_again: bool = True  # after help, the task beneath counts as the one started last
     deaf: float = 0.0  # how often a running task does not react to an interrupt
+    greed: float = 0.0  # how often a task takes more memory than it may
 
 
 @dataclass(slots=True)
@@ -103,6 +106,7 @@ class Scenario:
             or settings.failing_starts
             or settings.deaths
             or settings.fragility
+            or settings.greed
             or any(template.deadline or template.timeout for template in self.templates)
             or any(step[0] in ("cancel", "kill", "crash", "board") for step in steps)
         )
@@ -345,7 +349,34 @@ def scenario_of(seed: int) -> Scenario:
     """Return the scenario of a seed: always the same."""
     scenario = _Author(seed).write()
     _add_terms(scenario)
+    _add_needs(scenario)
     return scenario
+
+
+def _add_needs(scenario: Scenario) -> None:
+    """Let some want an environment, GPUs, or a process that is watched."""
+    chosen = random.Random(scenario.seed + 0.25)  # as in _add_terms
+    chance, pick = chosen.random, chosen.choice
+    if chance() < 0.3:
+        for template in scenario.templates:
+            if template.kind != METHOD:
+                template.environment = pick(["", "", "a", "b"])
+    if chance() < 0.4:
+        scenario.settings.resources["GPU"] = pick([1.0, 2.0, 2.5])
+        # Not both: what waits with a GPU for one that needs a GPU may wait for ever.
+        leaves = chance() < 0.6
+        for template in scenario.templates:
+            waits = any(step[0] not in ("work", "raise", "flaky", "crash") for step in template.steps)
+            if template.kind == FUNCTION and chance() < 0.4:
+                if leaves and not waits:
+                    template.demand["GPU"] = pick([0.3, 0.5, 1.0, 1.0])
+                elif waits and not leaves:
+                    template.demand["GPU"] = 0.001
+    if chance() < 0.3:
+        scenario.settings.greed = 0.0 if scenario.is_calm else pick([0.0, 0.1])
+        for template in scenario.templates:
+            if template.kind != METHOD and chance() < 0.2:
+                template.memory = 1
 
 
 def _add_terms(scenario: Scenario) -> None:

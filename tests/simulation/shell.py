@@ -90,6 +90,7 @@ class Shell:
     def _start_worker(self, command: commands.StartWorker) -> None:
         actor = self.world.actors[command.actor_id] if command.actor_id else None
         worker = SimWorker(self.world, command.worker_id, actor)
+        worker.environment, worker.devices = command.environment, command.devices
         self.world.checks.worker_starts(worker)
         self.world.workers[worker.id] = self.world.present[worker.id] = worker
         settings, now = self.world.settings, self.world.now

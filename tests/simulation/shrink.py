@@ -76,6 +76,9 @@ def _changes(scenario: Scenario) -> Iterator[Change]:
     for field in fields(Settings):
         if field.name not in ("resources", "cycles"):
             yield lambda s, name=field.name: _calm(s.settings, name)
+    for n in range(len(scenario.templates)):
+        for need, usual in (("environment", ""), ("memory", 0)):
+            yield lambda s, n=n, need=need, usual=usual: _plain(s.templates[n], need, usual)
 
 
 def _cut(items: list[Any], first: int, beyond: int) -> bool:
@@ -91,6 +94,12 @@ def _reduce(steps: list[Any], place: int, divisor: int) -> bool:
         return False
     steps[place][where] = max(1, steps[place][where] // divisor)
     return True
+
+
+def _plain(template: Template, need: str, usual: object) -> bool:
+    changed = getattr(template, need) != usual
+    setattr(template, need, usual)
+    return changed
 
 
 def _calm(settings: Settings, name: str) -> bool:
@@ -147,6 +156,10 @@ def _title(number: int, template: Template) -> str:
     words.append(f"max_retries={template.max_retries}")
     if template.max_concurrency > 1:
         words.append(f"max_concurrency={template.max_concurrency}")
+    if template.environment:
+        words.append(f"environment={template.environment}")
+    if template.memory:
+        words.append(f"memory={template.memory}")
     return " ".join(words)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from flame_remote._scheduling.states import ActorState, TaskState
-from flame_remote._spec import TargetKind
+from flame_remote._spec import Demand, TargetKind
 
 if TYPE_CHECKING:
     from .world import World
@@ -65,6 +65,23 @@ class Tables:
                         taken[name] = taken.get(name, 0) + units
         for name, total in self._pool.total.items():
             assert self._pool.available[name] == total - taken.get(name, 0), name
+        self._gpus_are_given_away_once()
+
+    def _gpus_are_given_away_once(self) -> None:
+        pool = self._pool
+        taken = [0] * len(pool.gpus)
+        for worker in self._scheduler.workers.values():
+            shares = [lease for lease in worker.leases if lease.demand.gpu_units]
+            assert len(shares) <= 1, "each on its own process"
+            for lease in shares:
+                assert lease.devices == worker.devices
+                units = lease.demand.gpu_units
+                assert min(units, Demand.UNIT) * len(lease.devices) == units
+                for device in lease.devices:
+                    taken[device] += min(units, Demand.UNIT)
+        for total, given, free in zip(pool.gpus, taken, pool.free_of_gpus, strict=True):
+            assert 0 <= given <= total
+            assert free == total - given
 
     def _workers_are_consistent(self) -> None:
         scheduler = self._scheduler

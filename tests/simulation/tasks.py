@@ -64,6 +64,7 @@ class SimTask:
         "sent_at",
         "spec",
         "starts",
+        "swollen",
         "template",
         "watchers",
     )
@@ -95,6 +96,7 @@ class SimTask:
         self.rests_until = 0.0
         self.due = math.inf  # its deadline, or that of a task around it
         self.sent_at = 0.0
+        self.swollen = False  # it took more memory than it may, and the driver has seen it
         self.lost_running = 0  # times its worker died while it ran
         self.lost_unreported = 0  # times its worker died when it had ended, but not said so
         self.cancelled = False  # somebody asked for that before it ended

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from flame_remote._environment import Environment
 from flame_remote._ids import TaskId, id_source
 from flame_remote._spec import TargetKind
 
@@ -27,6 +28,8 @@ class SimWorker:
         self.world = world
         self.id = worker_id
         self.actor = actor
+        self.environment: Environment | None = None
+        self.devices: tuple[int, ...] = ()
         # Its own, so that leaving something out elsewhere changes little here.
         self.random = random.Random(world.scenario.seed * 1009 + worker_id)
         self.new_id = id_source(worker_id).__next__
@@ -243,6 +246,8 @@ class SimWorker:
             self.frames[task.id] = frame
         else:
             self.stack.append(frame)
+        if task.template.memory and self.random.random() < self.world.settings.greed:
+            self.say(self.world.driver.on_swollen, task)
         if not self._may_die():
             self._run(frame, None)
 

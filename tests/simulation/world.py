@@ -13,6 +13,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Final
 
+from flame_remote._environment import Environment
 from flame_remote._ids import TaskId, id_source
 from flame_remote._scheduling.scheduler import Scheduler
 from flame_remote._spec import CallLimits, Demand, Target, TargetKind, TaskSpec
@@ -258,5 +259,7 @@ def _target(number: int, template: Template) -> Target:
             template.deadline or None,
             template.priority,
             template.max_calls,
+            template.memory,
         ),
+        environment=Environment(folder=template.environment) if template.environment else None,
     )
