@@ -48,6 +48,12 @@ class ActorOptionsDict(TypedDict, total=False):
     max_retries: int
     max_concurrency: int
     name: str
+    namespace: str
+    get_if_exists: bool
+    lifetime: str | None
+    max_restarts: int
+    max_task_retries: int
+    checkpoint_every: int
 
 
 class MethodOptionsDict(TypedDict, total=False):
@@ -57,6 +63,7 @@ class MethodOptionsDict(TypedDict, total=False):
     num_returns: int
     timeout: float | None
     deadline: float | None
+    max_task_retries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,13 @@ class ActorOptions:
     no CPU unless asked. `max_retries` is how often the construction is started again when its
     process dies. `max_concurrency` calls run at the same time; 0 means that the class decides:
     1, or 1000 with an `async def` method.
+
+    `name` stands for the instance in messages, and `get_actor` finds it by that, in a `namespace`,
+    as long as it lives; of two at a time the second raises, or with `get_if_exists` is the first.
+    `lifetime="detached"` lets it live on without handles, until the session ends. If its process
+    dies it is constructed again up to `max_restarts` times, -1 for as often as it takes; of the
+    calls that had begun then those run again that were lost no more than `max_task_retries` times.
+    Of a class with `__flame_checkpoint__` the state is kept after each `checkpoint_every` calls.
     """
 
     num_cpus: float = 0
@@ -126,6 +140,12 @@ class ActorOptions:
     max_retries: int = 0
     max_concurrency: int = 0
     name: str = ""
+    namespace: str = ""
+    get_if_exists: bool = False
+    lifetime: str | None = None
+    max_restarts: int = 0
+    max_task_retries: int = 0
+    checkpoint_every: int = 0
 
     def amounts(self) -> dict[str, float]:
         """Return what an instance takes while it lives, by the names that engines use."""
@@ -137,13 +157,14 @@ class MethodOptions:
     """The options of a call on an actor.
 
     `name` stands for the method in messages; `num_returns`, `timeout` and `deadline` are as in
-    TaskOptions.
+    TaskOptions, `max_task_retries` as in ActorOptions, None for what the class says.
     """
 
     name: str = ""
     num_returns: int = 1
     timeout: float | None = None
     deadline: float | None = None
+    max_task_retries: int | None = None
 
     def limits(self) -> CallLimits:
         """Return how long a call may take."""
@@ -281,6 +302,24 @@ def _name(name: str, value: object) -> str:
     return value
 
 
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {_shown(value)}")
+    return value
+
+
+def _lifetime(name: str, value: object) -> str | None:
+    if value is None or value == "non_detached":
+        return None
+    if value == "detached":
+        return "detached"
+    raise InvalidOptionError(f"{name} must be None, 'non_detached' or 'detached', not {value!r}")
+
+
+def _checkpoint_every(name: str, value: object) -> int:
+    return whole_number(name, value, at_least=1)
+
+
 def _shown(value: object) -> str:
     return f"{type(value).__name__} ({value!r:.50})"
 
@@ -301,4 +340,10 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "priority": _priority,
     "backpressure": _backpressure,
     "max_calls": _call_count,
+    "namespace": _name,
+    "get_if_exists": _flag,
+    "lifetime": _lifetime,
+    "max_restarts": _retries,
+    "max_task_retries": _retries,
+    "checkpoint_every": _checkpoint_every,
 }

@@ -50,6 +50,7 @@ class LoadTarget(NamedTuple):
     code: bytes
     max_concurrency: int
     path: list[str] | None
+    checkpoint_every: int = 0
 
 
 class About(NamedTuple):
@@ -223,6 +224,8 @@ class ExportTarget(NamedTuple):
     method: str
     refs: tuple[int, ...]
     limits: tuple[Any, ...] = ()
+    restarts: tuple[int, ...] = ()
+    max_task_retries: int | None = None
 
 
 class Put(NamedTuple):
@@ -251,9 +254,20 @@ class Cancel(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """A task ends an actor."""
+    """A task ends an actor, or with `may_restart` only its process."""
 
     actor_id: int
+    may_restart: bool = False
+
+
+class Exit(NamedTuple):
+    """The actor that lives here has decided to end: it starts no call any more."""
+
+
+class KeepState(NamedTuple):
+    """An object that this worker has put is the state of its actor from now on."""
+
+    object_id: int
 
 
 class Ask(NamedTuple):
@@ -294,7 +308,7 @@ MESSAGES: Final = (
     RunTasks, LoadTarget, Segment, Retire, Values, Ready, Granted, Deadlock, Free, Shrink, Stop,
     Recall, Interrupt, Hello, Results, Counts, Returned, Fetch, Watch, Abandon, Submit,
     ExportTarget, Put, Reserve, Cancel, Kill, Ask, Told, Record, Spans, Sites,
-    UnloadTarget, About,
+    UnloadTarget, About, Exit, KeepState,
 )  # fmt: skip
 _CODES: Final[dict[type, int]] = {message: code for code, message in enumerate(MESSAGES)}
 

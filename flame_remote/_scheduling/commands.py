@@ -79,6 +79,22 @@ class EndTask:
 
 
 @dataclass(slots=True)
+class RestartActor:
+    """An actor is to be constructed again: what its constructor takes is needed once more. It is in
+    no worker now; `restarts` counts this one."""
+
+    actor_id: ActorId
+    restarts: int
+
+
+@dataclass(slots=True)
+class EndActor:
+    """An actor is dead for good."""
+
+    actor_id: ActorId
+
+
+@dataclass(slots=True)
 class ReportDeadlock:
     """Tell a blocked request that it can never be met; `cycle` are the names of the tasks in it."""
 
@@ -95,5 +111,7 @@ Command = (
     | RecallTasks
     | InterruptTask
     | EndTask
+    | RestartActor
+    | EndActor
     | ReportDeadlock
 )

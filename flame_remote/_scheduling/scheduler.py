@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from flame_remote._ids import ActorId, TaskId, WorkerId
+from flame_remote._ids import TaskId, WorkerId
 
 from .alarms import Alarms
 from .clock import Clock
 from .commands import Command, Ending, InterruptTask, RecallTasks, ReportDeadlock
 from .events import (
+    ActorExited,
     ActorKilled,
     ActorReleased,
     CancelRequested,
@@ -29,7 +30,7 @@ from .fleet import Fleet
 from .helping import Helping
 from .pace import Pace
 from .placement import STALL_SECONDS, Placement
-from .records import BlockedRequest, WorkerRecord
+from .records import BlockedRequest, TaskRecord, WorkerRecord
 from .resources import ResourcePool
 from .states import TaskState
 from .tasks import Tasks
@@ -114,7 +115,9 @@ class Scheduler:
             case ActorReleased():
                 self.actors.released(event.actor_id)
             case ActorKilled():
-                self._actor_killed(event.actor_id)
+                self._actor_killed(event)
+            case ActorExited():
+                self._tasks.give_up_actor(event.actor_id)
             case WorkerHeard():
                 self.fleet.hear(event.worker_id)
             case WorkerLost():
@@ -231,14 +234,15 @@ class Scheduler:
 
     # --- actors -------------------------------------------------------------------------
 
-    def _actor_killed(self, actor_id: ActorId) -> None:
-        actor = self.actors.table.get(actor_id)
+    def _actor_killed(self, event: ActorKilled) -> None:
+        actor = self.actors.table.get(event.actor_id)
         if actor is None:
             return
         worker = self.workers.get(actor.worker_id)
         if worker is not None:
             self.fleet.kill(worker)
-        self._tasks.give_up_actor(actor_id)
+        if not event.may_restart:
+            self._tasks.give_up_actor(event.actor_id)
 
     def _start_actors(self) -> None:
         """Start the actors whose resources are there."""
@@ -272,7 +276,10 @@ class Scheduler:
         else:
             self._recover_tasks(worker, event.last_started)
         if actor_id in self.actors.table and actor_id not in self.tasks:
-            self._tasks.end_actor(actor_id)
+            if self.actors.take_restart(actor_id):
+                self._tasks.restart_actor(actor_id, event.last_started)
+            else:
+                self._tasks.end_actor(actor_id)
         was_running = worker.heard or worker.doomed or event.last_started
         if not was_running and self.fleet.start_failed():
             self._tasks.end_all(self._tasks.creations, Ending.UNSTARTABLE)
@@ -287,11 +294,17 @@ class Scheduler:
             if record.started or record.spec.id == last_started:
                 record.attempts += 1
             if record.attempts > record.spec.target.max_retries >= 0:
-                self._tasks.end(record, Ending.CRASHED)
-                continue
+                if runs_anywhere(record) or not self._may_restart(record):
+                    self._tasks.end(record, Ending.CRASHED)
+                    continue
+                record.attempts = 0
             if not record.cancelling and not runs_anywhere(record):
                 self.actors.lost(record.spec.id)
             self._tasks.come_back(record)
+
+    def _may_restart(self, creation: TaskRecord) -> bool:
+        """Count a restart of an actor that was lost with its constructor; False if none is left."""
+        return not creation.cancelling and self.actors.take_restart(creation.spec.id)
 
     def _tick(self) -> None:
         """Do what time asks for: end and resume tasks; have unstarted ones back from workers that
