@@ -39,7 +39,9 @@ class Revivals:
         stored = by_id.get(spec.id)
         if stored is None:  # its last handle has just died
             stored = by_id[spec.id] = StoredObject(spec.target.name, spec)
-            stored.count = 0
+            stored.count, stored.spec = 0, None
+        if stored.spec is not None:
+            return  # its constructor has not returned
         stored.kind, stored.data, stored.spec = int(Kind.PENDING), None, spec
         self._objects.hold(held_by(spec))
 

@@ -112,7 +112,9 @@ class Actors:
         actor.in_flight.clear()
         concurrency = actor.creation.spec.target.max_concurrency
         if concurrency > 1:
-            return calls[:concurrency], calls[concurrency:]
+            kept = [call for call in calls if not call.cancelling]  # others may have been dropped
+            begun = [call for call in calls if call.cancelling] + kept[:concurrency]
+            return begun, kept[concurrency:]
         begun = [call for call in calls if call.started or call.spec.id == last_started]
         return begun, [call for call in calls if call not in begun]
 
@@ -152,14 +154,19 @@ class Actors:
             and not actor.queues
         )
 
-    def take_calls(self, actor_id: ActorId) -> tuple[WorkerId, list[TaskRecord]]:
-        """Take out the calls that are to be sent now; they count as in flight."""
+    def take_calls(
+        self, actor_id: ActorId, *, may_send: bool = True
+    ) -> tuple[WorkerId, list[TaskRecord]]:
+        """Take out the calls that are to be sent now; they count as in flight.
+
+        Without `may_send` only those that have ended go.
+        """
         batch: list[TaskRecord] = []
         actor = self.table.get(actor_id)
         if actor is None:
             return 0, batch
         room = 0
-        if actor.state in (ActorState.ALIVE, ActorState.LEAVING):
+        if may_send and actor.state in (ActorState.ALIVE, ActorState.LEAVING):
             room = CALLS_AHEAD + actor.creation.spec.target.max_concurrency - len(actor.in_flight)
         for caller, queue in list(actor.queues.items()):
             sent_before = len(batch)

@@ -80,8 +80,8 @@ class EndTask:
 
 @dataclass(slots=True)
 class RestartActor:
-    """An actor is to be constructed again: what its constructor takes is needed once more. It is in
-    no worker now; `restarts` counts this one."""
+    """An actor whose worker was lost is to be constructed again; if its constructor had returned,
+    what that takes is needed once more. `restarts` counts this time."""
 
     actor_id: ActorId
     restarts: int

@@ -6,11 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from flame_remote._ids import TaskId, WorkerId
+from flame_remote._ids import ActorId, TaskId, WorkerId
 
 from .alarms import Alarms
 from .clock import Clock
-from .commands import Command, Ending, InterruptTask, RecallTasks, ReportDeadlock
+from .commands import (
+    Command,
+    Ending,
+    InterruptTask,
+    RecallTasks,
+    ReportDeadlock,
+    RestartActor,
+)
 from .events import (
     ActorExited,
     ActorKilled,
@@ -255,13 +262,20 @@ class Scheduler:
     def _send_calls(self) -> None:
         """Send actors the calls that may go now; let those leave that nobody needs any more."""
         for actor_id in self.actors.take_stirred():
-            worker_id, batch = self.actors.take_calls(actor_id)
+            may_send = not self._is_doomed(actor_id)
+            worker_id, batch = self.actors.take_calls(actor_id, may_send=may_send)
             if batch:
                 worker = self.workers[worker_id]
                 self._placement.send(worker, batch, worker.leases[0])
             self.actors.note_began(actor_id, self._clock.now)
             if self.actors.may_leave(actor_id):
                 self._tasks.end_actor(actor_id)
+
+    def _is_doomed(self, actor_id: ActorId) -> bool:
+        """Say whether an actor's process was told to end, though the actor may live on."""
+        actor = self.actors.table.get(actor_id)
+        worker = None if actor is None else self.workers.get(actor.worker_id)
+        return worker is not None and worker.doomed
 
     # --- workers ------------------------------------------------------------------------
 
@@ -304,7 +318,11 @@ class Scheduler:
 
     def _may_restart(self, creation: TaskRecord) -> bool:
         """Count a restart of an actor that was lost with its constructor; False if none is left."""
-        return not creation.cancelling and self.actors.take_restart(creation.spec.id)
+        actor_id = creation.spec.id
+        if creation.cancelling or not self.actors.take_restart(actor_id):
+            return False
+        self._commands.append(RestartActor(actor_id, self.actors.table[actor_id].restarts))
+        return True
 
     def _tick(self) -> None:
         """Do what time asks for: end and resume tasks; have unstarted ones back from workers that
