@@ -297,13 +297,15 @@ class Core:
 
     def kill_actor(self, actor_id: ActorId, *, may_restart: bool) -> None:
         """End an actor now, or only its process."""
-        if not may_restart:
+        if not may_restart and actor_id in self.scheduler.actors.table:
             self.endings.actor_ended(actor_id, "it was ended by flame.kill()")
         self.feed(events.ActorKilled(actor_id, may_restart))
 
     def actor_exits(self, actor_id: ActorId) -> None:
         """An actor has decided to end."""
-        self.endings.actor_ended(actor_id, "it has ended by itself, with flame.exit_actor()")
+        if actor_id in self.scheduler.actors.table:  # else it was killed meanwhile
+            how = "it has ended by itself, with flame.exit_actor()"
+            self.endings.actor_ended(actor_id, how)
         self.feed(events.ActorExited(actor_id))
 
     def close(self) -> None:

@@ -59,8 +59,8 @@ class Endings:
         self._why_unstartable = reason
 
     def actor_ended(self, actor_id: ActorId, how: str) -> None:
-        """Note that an actor is being ended by the user."""
-        self._how_actors_died.setdefault(actor_id, (how, ""))
+        """Note that a living actor is being ended, by a wish of the user's; it says how."""
+        self._how_actors_died[actor_id] = how, ""
         self._ended_by_wish.add(actor_id)
 
     def actor_restarts(self, actor_id: ActorId, restarts: int) -> None:
