@@ -40,7 +40,9 @@ Nothing has to be started or configured; the first call starts what is needed.
     ActorPool(handles)                            hands work to whichever is idle
     Executor(max_workers=None)                    a concurrent.futures.Executor
     cancel(ref, *, force=False, recursive=True)   end a task, and what it has started
-    kill(handle)                                  end an actor
+    kill(handle, *, no_restart=True)              end an actor
+    exit_actor()                                  end the actor that this code is a method of
+    get_actor(name, namespace=None)               a handle of C.options(name=...).remote()
     free(refs)                                    let go of values that refs are left to
     Cache(folder, max_bytes, ignore)              keeps results on disk: remote(cache=...)
     WeakRef(ref)                                  knows an object and does not keep it
@@ -66,16 +68,19 @@ from __future__ import annotations
 import typing as _typing
 
 from flame_remote._actor import ActorClass
-from flame_remote._api import cancel, free, get, kill, put, wait
+from flame_remote._api import cancel, exit_actor, free, get, kill, put, wait
 from flame_remote._handle import ActorHandle
+from flame_remote._named_actors import get_actor
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction, remote
 from flame_remote._retry import Retry
 from flame_remote._session import Session, init, is_initialized, shutdown
 from flame_remote._typed_actor import Actor, method
 from flame_remote.exceptions import (
+    ActorAlreadyExistsError,
     ActorDiedError,
     ActorError,
+    ActorNotFoundError,
     ClusterError,
     ClusterTimeoutError,
     ConnectError,
@@ -114,10 +119,12 @@ ObjectFuture = ObjectRef
 
 __all__ = [
     "Actor",
+    "ActorAlreadyExistsError",
     "ActorClass",
     "ActorDiedError",
     "ActorError",
     "ActorHandle",
+    "ActorNotFoundError",
     "ActorPool",
     "AsCompleted",
     "Cache",
@@ -165,9 +172,11 @@ __all__ = [
     "as_completed",
     "cancel",
     "context",
+    "exit_actor",
     "explain",
     "free",
     "get",
+    "get_actor",
     "get_gpu_ids",
     "init",
     "is_initialized",

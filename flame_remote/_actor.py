@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
 from flame_remote._actor_facts import ActorFacts
 from flame_remote._handle import ActorHandle
+from flame_remote._named_actors import make_named, require_name
 from flame_remote._options import (
     CONCURRENCY_OF_ASYNC_ACTORS,
     ActorOptions,
@@ -23,6 +24,8 @@ from flame_remote.runner.source import Source, by_name
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from flame_remote.runner.service import ActorService
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -72,14 +75,20 @@ class ActorClass(Generic[T_co]):
             TypeError: the arguments do not fit the constructor's signature.
             SerializationError: an argument, or something the class uses, cannot travel.
             UnschedulableError: the engine can never meet the class's options.
+            ActorAlreadyExistsError: an actor of the name that the options give lives already.
         """
         try:
             self._check(*args, **kwargs)
         except TypeError as error:
             raise misfit(error, self._source.name, self._source.signature) from None
         try:
-            service = service_of(ensure_engine(), self._source, self._final_options())
-            return ActorHandle(service.submit(args, kwargs), self._facts, self._options.name)
+            options = self._final_options()
+            service = service_of(ensure_engine(), self._source, options)
+            if options.name:
+                named = cast("ActorService", service)
+                return make_named(named, options, self._facts, args, kwargs)
+            require_name(options, f"the class {self._source.name}")
+            return ActorHandle(service.submit(args, kwargs), self._facts)
         except FlameError as error:
             raise seen_from_here(error)  # noqa: B904  the same error
 

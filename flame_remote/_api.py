@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, NoReturn, TypeVar, overload
 
 from flame_remote import _current
 from flame_remote._current import require_usable
@@ -290,11 +290,13 @@ def free(refs: ObjectRef[Any] | Iterable[ObjectRef[Any]]) -> None:
         engine.free([ref for ref in listed if ref._engine is engine])
 
 
-def kill(actor: object) -> None:
+def kill(actor: object, *, no_restart: bool = True) -> None:
     """End an actor at once; its unfinished calls, and all later ones, fail with ActorDiedError.
 
     Args:
         actor: a handle, as `.remote()` of a class returned it.
+        no_restart: False ends only its process, as if that had died: what `max_restarts` and
+            `max_task_retries` say happens.
 
     Raises:
         TypeError: `actor` is no handle.
@@ -305,4 +307,17 @@ def kill(actor: object) -> None:
         hint = "; to end a task, use cancel()" if type(actor) is ObjectRef else ""
         raise TypeError(f"kill() takes an actor's handle, not {shown(actor)}{hint}")
     require_usable(ref._engine, "an actor handle")
-    ref._engine.kill(ref._id)
+    ref._engine.kill(ref._id, may_restart=not no_restart)
+
+
+def exit_actor() -> NoReturn:
+    """End the actor that this code is a method of. Called in a method; never returns.
+
+    The call returns None. Calls that have not begun, and all later ones, fail with ActorDiedError,
+    and the actor is not restarted. Its exit hooks run. Of calls that run beside this one those in
+    threads go on to their end first, and coroutines are cancelled.
+
+    Raises:
+        EngineError: the code that calls this is no method of an actor.
+    """
+    ensure_engine().exit_actor()

@@ -35,9 +35,12 @@ class TaskInfo:
 
 @dataclass(frozen=True, slots=True)
 class ActorInfo:
-    """An instance that lives, or will. `state` is "waiting", "starting", "alive" or "leaving".
+    """An instance that lives, or will. `state` is "waiting", "starting", "alive", "leaving" or
+    "restarting".
 
     `running` counts calls in its process, up to as many as it runs at a time; `queued` the others.
+    `namespace` is None if `get_actor` does not find it; else it does, under `name`. `restarts` says
+    how often its process has died and it was constructed again.
     """
 
     id: str
@@ -47,6 +50,8 @@ class ActorInfo:
     running: int = 0
     queued: int = 0
     resources: Mapping[str, float] = field(default_factory=dict)
+    namespace: str | None = None
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

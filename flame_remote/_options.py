@@ -54,6 +54,12 @@ class ActorOptionsDict(TypedDict, total=False):
     name: str
     memory: int | str
     runtime_env: Mapping[str, Any] | Environment | None
+    namespace: str
+    get_if_exists: bool
+    lifetime: str | None
+    max_restarts: int
+    max_task_retries: int
+    checkpoint_every: int
 
 
 class MethodOptionsDict(TypedDict, total=False):
@@ -63,6 +69,7 @@ class MethodOptionsDict(TypedDict, total=False):
     num_returns: int
     timeout: float | None
     deadline: float | None
+    max_task_retries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,13 @@ class ActorOptions:
     process dies. `max_concurrency` calls run at the same time; 0 means that the class decides:
     1, or 1000 with an `async def` method. `memory` and `runtime_env` are as in TaskOptions, for as
     long as the instance lives.
+
+    `name` stands for the instance in messages, and `get_actor` finds it by that, in a `namespace`,
+    as long as it lives; of two at a time the second raises, or with `get_if_exists` is the first.
+    `lifetime="detached"` lets it live on without handles, until the session ends. If its process
+    dies it is constructed again up to `max_restarts` times, -1 for as often as it takes; of the
+    calls that had begun then those run again that were lost no more than `max_task_retries` times.
+    Of a class with `__flame_checkpoint__` the state is kept after each `checkpoint_every` calls.
     """
 
     num_cpus: float = 0
@@ -146,6 +160,12 @@ class ActorOptions:
     def limits(self) -> CallLimits:
         """Return what the process of an instance may take."""
         return CallLimits(memory_bytes=self.memory) if self.memory else UNLIMITED
+    namespace: str = ""
+    get_if_exists: bool = False
+    lifetime: str | None = None
+    max_restarts: int = 0
+    max_task_retries: int = 0
+    checkpoint_every: int = 0
 
     def amounts(self) -> dict[str, float]:
         """Return what an instance takes while it lives, by the names that engines use."""
@@ -157,13 +177,14 @@ class MethodOptions:
     """The options of a call on an actor.
 
     `name` stands for the method in messages; `num_returns`, `timeout` and `deadline` are as in
-    TaskOptions.
+    TaskOptions, `max_task_retries` as in ActorOptions, None for what the class says.
     """
 
     name: str = ""
     num_returns: int = 1
     timeout: float | None = None
     deadline: float | None = None
+    max_task_retries: int | None = None
 
     def limits(self) -> CallLimits:
         """Return how long a call may take."""
@@ -329,6 +350,24 @@ def _name(name: str, value: object) -> str:
     return value
 
 
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {_shown(value)}")
+    return value
+
+
+def _lifetime(name: str, value: object) -> str | None:
+    if value is None or value == "non_detached":
+        return None
+    if value == "detached":
+        return "detached"
+    raise InvalidOptionError(f"{name} must be None, 'non_detached' or 'detached', not {value!r}")
+
+
+def _checkpoint_every(name: str, value: object) -> int:
+    return whole_number(name, value, at_least=1)
+
+
 def _shown(value: object) -> str:
     return f"{type(value).__name__} ({value!r:.50})"
 
@@ -351,4 +390,10 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "priority": _priority,
     "backpressure": _backpressure,
     "max_calls": _call_count,
+    "namespace": _name,
+    "get_if_exists": _flag,
+    "lifetime": _lifetime,
+    "max_restarts": _retries,
+    "max_task_retries": _retries,
+    "checkpoint_every": _checkpoint_every,
 }

@@ -90,6 +90,37 @@ class CallLimits:
 UNLIMITED: Final = CallLimits()
 
 
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """What becomes of an actor whose process dies unexpectedly.
+
+    It is constructed again up to `max_restarts` times, -1 for as often as it takes. A call that had
+    begun is started again if its class says so: up to `max_task_retries` times, -1 for any. Its
+    state is kept after each `checkpoint_every` calls, 0 for never.
+    """
+
+    max_restarts: int = 0
+    max_task_retries: int = 0
+    checkpoint_every: int = 0
+
+
+MORTAL: Final = Restarts()
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """The name of an actor, unique in its namespace while the actor lives.
+
+    `handle` is what `get_actor` makes a handle of, beside the ref. A `detached` actor lives on when
+    its last handle is gone.
+    """
+
+    name: str
+    namespace: str
+    handle: bytes
+    detached: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """User code that can be called remotely, exported once. Shared by all calls of it.
@@ -112,6 +143,9 @@ class Target:
     policy: ServicePolicy | None = None
     limits: CallLimits = UNLIMITED
     environment: Environment | None = None  # None for that of the main program
+    restarts: Restarts = MORTAL
+    # Of a method: as Restarts.max_task_retries, None for what the class of the instance says.
+    max_task_retries: int | None = None
     # As Engine.target_events: what tells the engine how long the code is needed.
     events: deque[int] | None = None
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from flame_remote._deadline import Deadline
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._refs import ObjectRef
-from flame_remote._spec import CallLimits, Target, TaskSpec
+from flame_remote._spec import CallLimits, Naming, Restarts, Target, TaskSpec
 from flame_remote.exceptions import EngineError, InvalidOptionError
 
 if TYPE_CHECKING:
@@ -92,6 +92,26 @@ class Engine(ABC):
             " as one object"
         )
 
+    def submit_named(self, spec: TaskSpec, naming: Naming) -> ObjectRef[Any]:
+        """As `submit`, of an actor that is to be found by a name.
+
+        Raises ActorAlreadyExistsError if the name is taken, and InvalidOptionError on an engine
+        that knows no names.
+        """
+        raise InvalidOptionError(
+            f"the actor {naming.name!r} cannot have a name here: a cluster keeps no names of"
+            " actors; pass its handle to who needs it"
+        )
+
+    def find_actor(self, name: str, namespace: str) -> tuple[ObjectRef[Any], bytes]:
+        """Return the actor of that name, and `Naming.handle`. Does not block long.
+
+        Raises ActorNotFoundError, and InvalidOptionError on an engine that knows no names.
+        """
+        raise InvalidOptionError(
+            f"get_actor({name!r}) cannot be used here: a cluster keeps no names of actors"
+        )
+
     @abstractmethod
     def put(self, packed: Packed) -> ObjectRef[Any]:
         """Keep a value. Returns when its bytes are stored, so buffers may change afterwards.
@@ -151,8 +171,19 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def kill(self, actor: ActorId) -> None:
-        """End an actor at once; its unfinished calls fail with ActorDiedError."""
+    def kill(self, actor: ActorId, *, may_restart: bool = False) -> None:
+        """End an actor at once; its unfinished calls fail with ActorDiedError.
+
+        With `may_restart` only its process ends, as if it had died. Raises InvalidOptionError where
+        actors have no process of their own that could be started again.
+        """
+
+    def check_restarts(self, name: str, restarts: Restarts) -> None:  # noqa: B027
+        """Raise InvalidOptionError if this engine cannot keep to `restarts`. Does not block."""
+
+    def exit_actor(self) -> NoReturn:
+        """End the actor that the calling code is a method of. Raises ActorExit, or EngineError."""
+        raise EngineError("exit_actor() is for the methods of an actor: here none is running")
 
     def handle_died(self) -> None:  # noqa: B027  most engines notice by themselves
         """Told by a finaliser that an actor may have lost its last handle; must not lock."""

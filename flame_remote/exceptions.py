@@ -233,20 +233,58 @@ class ActorError(FlameError):
 class ActorDiedError(ActorError):
     """The actor is dead, and with it this call and every later one.
 
-    A call that was under way may or may not have been executed.
+    A call that was under way may or may not have been executed. With `is_restarting` only this call
+    is lost: the actor is being constructed again, as `max_restarts` allows.
     """
 
-    def __init__(self, name: str, how: str, output: str = "") -> None:
-        super().__init__(name, how, output)
+    def __init__(self, name: str, how: str, output: str = "", is_restarting: bool = False) -> None:
+        super().__init__(name, how, output, is_restarting)
         self.name = name
         self.how = how
         self.output = output
+        self.is_restarting = is_restarting
 
     def __str__(self) -> str:
         text = f"actor {self.name} is dead: {self.how}"
+        if self.is_restarting:
+            text = (
+                f"actor {self.name} has died during this call, and is being constructed again: "
+                f"{self.how}; the call is not repeated unless max_task_retries allows it"
+            )
         if self.output:
             text += "\nlast output of its process:\n" + _indent(self.output)
         return text
+
+
+class ActorAlreadyExistsError(ActorError, ValueError):
+    """An actor of that name lives already; `get_if_exists=True` returns its handle instead."""
+
+    def __init__(self, name: str, namespace: str) -> None:
+        super().__init__(name, namespace)
+        self.name = name
+        self.namespace = namespace
+
+    def __str__(self) -> str:
+        return (
+            f"there is an actor named {self.name!r} in the namespace {self.namespace!r} already: "
+            f"flame.get_actor({self.name!r}) returns its handle, and so does get_if_exists=True"
+        )
+
+
+class ActorNotFoundError(ActorError, ValueError):
+    """No actor of that name lives; `near` are names that exist and look like it."""
+
+    def __init__(self, name: str, namespace: str, near: tuple[str, ...] = ()) -> None:
+        super().__init__(name, namespace, near)
+        self.name = name
+        self.namespace = namespace
+        self.near = near
+
+    def __str__(self) -> str:
+        text = f"there is no actor named {self.name!r} in the namespace {self.namespace!r}"
+        if self.near:
+            return f"{text}; near it there are {', '.join(self.near)}"
+        return f"{text}: it has ended, or was never made"
 
 
 class DeadlockError(FlameError):

@@ -15,8 +15,10 @@ PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 VERBS = [
     "cancel",
+    "exit_actor",
     "free",
     "get",
+    "get_actor",
     "init",
     "is_initialized",
     "kill",

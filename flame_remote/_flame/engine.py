@@ -25,7 +25,7 @@ from flame_remote._execute.unread import report_unread
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
-from flame_remote._spec import UNLIMITED, Target, TargetKind, TaskSpec
+from flame_remote._spec import UNLIMITED, Restarts, Target, TargetKind, TaskSpec
 from flame_remote._wire.packing import Packed, unpack
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
@@ -50,7 +50,7 @@ from .explaining import explain, progress
 from .lanes import Lane
 from .post import Post
 from .program import MAIL, OBJECTS, SHARED, Program
-from .routes import Routes, refuse_limits
+from .routes import Routes, refuse_limits, refuse_restarts
 from .stored import Stored
 from .table import Table
 from .waits import Waiter
@@ -238,8 +238,13 @@ class FlameEngine(Engine):
         self._check_usable()
         return self.ask(partial(self._desk.cancel, ref._id))
 
-    def kill(self, actor: ActorId) -> None:
+    def check_restarts(self, name: str, restarts: Restarts) -> None:
+        refuse_restarts(name)
+
+    def kill(self, actor: ActorId, *, may_restart: bool = False) -> None:
         self._check_usable()
+        if may_restart:
+            refuse_restarts("kill(no_restart=False)")
         self.ask(partial(self._desk.kill, actor, "it was ended by flame.kill()"))
 
     def has_died(self, actor: ActorId) -> bool:

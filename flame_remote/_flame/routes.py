@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Final
+from typing import Final, NoReturn
 
 from flame_remote._spec import UNLIMITED, CallLimits, Demand, Target, TargetKind, TaskSpec
 from flame_remote.exceptions import InvalidOptionError
@@ -107,6 +107,14 @@ def resources_of(demand: Demand) -> tuple[int, int, int] | None:
     if not memory:
         memory = cpus * _GIB if cpus else _SMALL
     return cpus, memory, gpus
+
+
+def refuse_restarts(name: str) -> NoReturn:
+    """Raise InvalidOptionError: a cluster says that a session has failed, and starts it no more."""
+    raise InvalidOptionError(
+        f"{name}: actors on a cluster are not started again: max_restarts, max_task_retries and "
+        "checkpoint_every are for an engine on this machine"
+    )
 
 
 def refuse_limits(target: Target) -> None:

@@ -27,6 +27,7 @@ class InlineActor:
         self.running: list[TaskId] = []
         self.failure = b""  # of its constructor, as encoded
         self.how_it_died = ""
+        self.exits = False  # by its own wish, which has just ended a call
 
     @property
     def is_busy(self) -> bool:

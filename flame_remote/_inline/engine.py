@@ -15,13 +15,15 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from flame_remote import _ids
+from flame_remote._actor_names import ActorNames
 from flame_remote._config import Config
 from flame_remote._creation_sites import CreationSites, are_wanted, line_of_the_user
 from flame_remote._deadline import Deadline
 from flame_remote._environment import Environment
+from flame_remote._execute.actor_exit import ActorExit
 from flame_remote._execute.bundle import BundleWriter
 from flame_remote._execute.call import execute, is_coroutine
 from flame_remote._execute.coroutines import LoopThread, run_coroutine
@@ -36,7 +38,7 @@ from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind, Outcome
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
 from flame_remote._scheduling.lineage import Lineage
-from flame_remote._spec import Demand, TargetKind, TaskSpec
+from flame_remote._spec import Demand, Naming, TargetKind, TaskSpec
 from flame_remote._timeline import Span, Timeline
 from flame_remote._wire.packing import Packed
 from flame_remote.engine import Engine
@@ -45,6 +47,7 @@ from flame_remote.exceptions import (
     EngineClosedError,
     FlameError,
     GetTimeoutError,
+    InvalidOptionError,
     SessionEndedError,
     TaskCancelledError,
     UnschedulableError,
@@ -59,7 +62,6 @@ from .looking import View
 from .nesting import ends_the_program, task_stack
 from .objects import Callback, ObjectTable, StoredObject
 from .scopes import InlineScope
-
 
 _THIS: Final = nullcontext()  # the environment that the process has anyhow
 
@@ -84,6 +86,7 @@ class InlineEngine(Engine):
         self._objects = ObjectTable()
         self._actors: dict[ActorId, InlineActor] = {}
         self._calls = CallTable(self._objects, self._actors)
+        self._names = ActorNames()
         self._cancelled: set[TaskId] = set()  # of those that run
         self.lineage = Lineage()
         self.scopes: set[TaskId] = set()  # those that are open
@@ -125,6 +128,20 @@ class InlineEngine(Engine):
         environment.check(name)
 
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
+        return self._submit(spec, None)
+
+    def submit_named(self, spec: TaskSpec, naming: Naming) -> ObjectRef[Any]:
+        return self._submit(spec, naming)
+
+    def find_actor(self, name: str, namespace: str) -> tuple[ObjectRef[Any], bytes]:
+        self._take_ref_events()
+        with self._lock:
+            self._check_open()
+            named = self._names.find(name, namespace)
+            self._objects.hold([named.actor])
+            return ObjectRef(named.actor, self), named.naming.handle
+
+    def _submit(self, spec: TaskSpec, naming: Naming | None) -> ObjectRef[Any]:
         self._take_ref_events()
         target = spec.target
         with self._lock:
@@ -133,7 +150,11 @@ class InlineEngine(Engine):
                 if self._objects.get(object_id) is None:
                     raise SessionEndedError(f"argument {place!r} of {target.name}()")
             if target.kind is TargetKind.ACTOR:
+                if naming is not None:
+                    self._names.give(naming, spec.id)
                 self._objects.add_actor(spec.id, target.name)
+                if naming is not None and naming.detached:
+                    self._objects.hold([spec.id])
                 amounts = {name: units / Demand.UNIT for name, units in target.demand}
                 actor = InlineActor(target.name, target.max_concurrency, amounts)
                 actor.creation = spec
@@ -200,17 +221,41 @@ class InlineEngine(Engine):
                 task_id = self.lineage.doomed.popleft()
             self.cancel_call(task_id)
 
-    def kill(self, actor: ActorId) -> None:
+    def kill(self, actor: ActorId, *, may_restart: bool = False) -> None:
+        if may_restart:
+            raise InvalidOptionError(
+                "kill(no_restart=False) ends the process of an actor, which the inline engine has"
+                " not: use the embedded one, flame.init('embedded')"
+            )
+        self._end_actor(actor, "it was ended by flame.kill()")
+        self._run_what_can_start()
+
+    def exit_actor(self) -> NoReturn:
+        with self._lock:
+            spec = self._calls.running(self.current_task())
+        if spec is None or not spec.actor:
+            super().exit_actor()
+        raise ActorExit
+
+    def _end_actor(self, actor: ActorId, how: str) -> None:
+        """An actor is dead. Runs user code: the instance's __del__."""
         with self._lock:
             doomed = self._actors.get(actor)
             if doomed is None or doomed.how_it_died:
                 return
-            doomed.how_it_died = "it was ended by flame.kill()"
+            doomed.how_it_died = how
             stored = self._objects.get(actor)
             if stored is not None:
                 stored.states = "dead", "dead", "dead"
+        self._unname(actor)
         doomed.move_out()
-        self._run_what_can_start()
+
+    def _unname(self, actor: ActorId) -> None:
+        """An actor is dead: its name is free, and it need not be kept for that."""
+        with self._lock:
+            naming = self._names.forget(actor)
+        if naming is not None and naming.detached:
+            self.ref_events.append(actor)
 
     def has_died(self, actor: ActorId) -> bool:
         with self._lock:
@@ -321,7 +366,7 @@ class InlineEngine(Engine):
         self._failed_calls = None if folder is None else BundleWriter(folder)
 
     def _view(self) -> View:
-        return View(self._objects, self._calls, self._actors)
+        return View(self._objects, self._calls, self._actors, self._names)
 
     def _note_span(self, spec: TaskSpec, began: float) -> None:
         if self._timeline is not None:
@@ -474,6 +519,7 @@ class InlineEngine(Engine):
             content = failed(late)
         self._limits.ended(spec.id)
         callbacks: list[tuple[Callback, ObjectRef[Any]]] = []
+        fails = False  # to be constructed
         if isinstance(content, Outcome) and content.kind is Kind.FAILED:
             self._save_failed(spec, content.data)
         with self._lock:
@@ -493,12 +539,17 @@ class InlineEngine(Engine):
             constructed = self._actors.get(spec.id)
             if constructed is not None and isinstance(content, Outcome):
                 constructed.failure = content.data if content.kind is Kind.FAILED else b""
+                fails = bool(constructed.failure)
             self._cancelled.discard(spec.id)
             self._leave_lineage(spec, content)
             gone = self._calls.remove(spec)
             actors = self._remove_actors(gone)
             self._changed.notify_all()
         _bury(gone, actors)
+        if fails:
+            self._unname(spec.id)
+        if actor is not None and actor.exits:
+            self._end_actor(spec.actor, "it has ended by itself, with flame.exit_actor()")
         for callback, ref in callbacks:
             _call_back(callback, ref)
         self._cancel_doomed()
@@ -581,7 +632,10 @@ class InlineEngine(Engine):
 
     def _remove_actors(self, gone: Iterable[ObjectId]) -> list[InlineActor]:
         """Take out the actors that nobody refers to. The caller holds self._lock."""
-        return [self._actors.pop(actor_id) for actor_id in gone if actor_id in self._actors]
+        actors = [actor_id for actor_id in gone if actor_id in self._actors]
+        for actor_id in actors:
+            self._names.forget(actor_id)
+        return [self._actors.pop(actor_id) for actor_id in actors]
 
     def _find(self, ref: ObjectRef[Any]) -> StoredObject:
         """Return what a ref refers to; reading the table needs no lock."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from flame_remote._execute.actor_exit import ActorExit
 from flame_remote._execute.attempts import Attempts
 from flame_remote._execute.failure import add_needed_by, encode_error, encode_failure
 from flame_remote._execute.result import cannot_rebuild, pack_result
@@ -79,6 +80,9 @@ class CallExecutor:
 
     def conclude(self, spec: TaskSpec, succeeded: bool, value: Any) -> Content:
         """Return what is to be kept of how a call ended; a list if that is several objects."""
+        if isinstance(value, ActorExit):
+            self._actors[spec.actor].exits = True
+            return Outcome(Kind.ATOM, None)
         if not succeeded:
             return self._raised(spec, value)
         if spec.target.kind is TargetKind.ACTOR:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from flame_remote import _ids
+from flame_remote._actor_names import ActorNames
 from flame_remote._creation_sites import CreationSites
 from flame_remote._execute.failure import one_line
 from flame_remote._execute.unread import was_cancelled
@@ -27,11 +28,16 @@ class View:
     """Reads the engine's tables; changes nothing."""
 
     def __init__(
-        self, objects: ObjectTable, calls: CallTable, actors: Mapping[ActorId, InlineActor]
+        self,
+        objects: ObjectTable,
+        calls: CallTable,
+        actors: Mapping[ActorId, InlineActor],
+        names: ActorNames,
     ) -> None:
         self._objects = objects
         self._calls = calls
         self._actors = actors
+        self._names = names
 
     # --- one of them ----------------------------------------------------------------------
 
@@ -128,6 +134,7 @@ class View:
         for actor_id, actor in self._actors.items():
             if actor.how_it_died or actor.failure:
                 continue
+            naming = self._names.naming_of(actor_id)
             queued = sum(spec.actor == actor_id for spec in self._calls) - len(actor.running)
             yield ActorInfo(
                 id=_ids.show(actor_id),
@@ -137,6 +144,7 @@ class View:
                 running=len(actor.running),
                 queued=queued,
                 resources=dict(actor.resources),
+                namespace=None if naming is None else naming.namespace,
             )
 
     def _values(self, sites: CreationSites | None) -> Iterator[ObjectInfo]:

@@ -32,6 +32,13 @@ class Calls(ABC):
         """Cancel a call; False if that is not known here. Control thread."""
 
     @abstractmethod
+    def leave(self) -> None:
+        """Start nothing more: the actor has decided to end. Called by the call that has.
+
+        What runs in threads goes on, and ends as it would; what runs on a loop is cancelled.
+        """
+
+    @abstractmethod
     def serve(self) -> None:
         """Take in and start calls until the worker is told to stop. Main thread."""
 
@@ -59,6 +66,9 @@ class ThreadedCalls(Calls):
         else:
             self._worker.drop(entry)
         return True  # and no signal for the main thread
+
+    def leave(self) -> None:
+        self._waiting.clear()
 
     def serve(self) -> None:
         self._worker.serve_inbox()
@@ -91,6 +101,7 @@ class AsyncCalls(Calls):
         self._worker = worker
         self._loop = asyncio.new_event_loop()
         self._slots = asyncio.Semaphore(limit)
+        self._one_at_a_time = limit == 1
         # Main thread only; the control thread asks through the loop.
         self._tasks: dict[TaskId, asyncio.Task[Any]] = {}
         self._not_begun: dict[TaskId, TaskEntry] = {}  # those whose first line has not run
@@ -131,6 +142,12 @@ class AsyncCalls(Calls):
         self._loop.call_soon_threadsafe(self._cancel, task_id)
         return True
 
+    def leave(self) -> None:
+        while self._not_begun:
+            self._tasks.pop(self._not_begun.popitem()[0]).cancel()
+        for task in self._tasks.values():
+            task.cancel()
+
     def _cancel(self, task_id: TaskId) -> None:
         task = self._tasks.get(task_id)
         if task is None:
@@ -167,12 +184,15 @@ class AsyncCalls(Calls):
         self._runner.begin_call(entry)
         succeeded, value = await execute_coroutine(self._call(entry))
         del self._tasks[entry[0]]
-        self._runner.finish_call(entry, succeeded, value)
+        if not self._worker.leaving:  # else it was cut off, and ends with the actor
+            self._runner.finish_call(entry, succeeded, value)
         del value  # as above
         self._stop_if_done()
 
     async def _call(self, entry: TaskEntry) -> Any:
         async with self._slots:
+            if self._one_at_a_time:
+                self._worker.note_begun(entry[0])
             function, args, kwargs = self._runner.prepare(entry)
             value = function(*args, **kwargs)
             return await value if is_coroutine(value) else value

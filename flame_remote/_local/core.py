@@ -17,7 +17,7 @@ from flame_remote._outcome import Kind
 from flame_remote._scheduling import commands, events
 from flame_remote._scheduling.records import TaskRecord
 from flame_remote._scheduling.scheduler import Scheduler
-from flame_remote._spec import TaskSpec
+from flame_remote._spec import TargetKind, TaskSpec
 
 from .arena import SEGMENT_SHIFT
 from .crew import Crew
@@ -32,6 +32,7 @@ from .observing import Records
 from .outbound import Outbound
 from .poller import Poller
 from .questions import Questions
+from .revival import Revivals
 from .room import Room
 from .segments import Segments
 from .spawning import SpawnerHandle
@@ -77,6 +78,7 @@ class Core:
         except BaseException:
             self.poller.close()
             raise
+        self.revivals = Revivals(self.objects)
         self.endings = Endings(self.objects, self.crew.workers)
         self.memory = MemoryWatch(self)
         self.inbound = Inbound(self)
@@ -90,6 +92,8 @@ class Core:
             commands.RecallTasks: self.crew.recall,
             commands.InterruptTask: self.crew.interrupt,
             commands.EndTask: self._end_task,
+            commands.RestartActor: self._restart_actor,
+            commands.EndActor: self.revivals.ended,
             commands.ReportDeadlock: self._outbound.report_deadlock,
         }
 
@@ -209,6 +213,8 @@ class Core:
                 if culprit:
                     failed.append((spec, culprit))
                     continue
+                if spec.target.restarts.max_restarts:
+                    self.revivals.called(spec)
             if spec.parent:
                 self._note_parent(spec)
             records.append(TaskRecord(spec))
@@ -217,6 +223,8 @@ class Core:
         for spec, culprit in failed:
             data = add_needed_by(objects.by_id[culprit].data, spec.target.name)
             objects.settle(spec.id, _FAILED, data, ())
+            if spec.target.kind is TargetKind.ACTOR:  # the scheduler has never heard of it
+                self.revivals.ended(commands.EndActor(spec.id))
 
     def _note_parent(self, spec: TaskSpec) -> None:
         if spec.parent in self.scheduler.tasks or spec.parent in self.lineage.nodes:
@@ -243,7 +251,9 @@ class Core:
                     worker.segments.remove(segment)
                     self.crew.send(worker, Retire(segment))
         while objects.gone:
-            self.feed(events.ActorReleased(objects.gone.popleft()))
+            actor_id = objects.gone.popleft()
+            self.revivals.names.forget(actor_id)
+            self.feed(events.ActorReleased(actor_id))
 
     def free(self, location: Location) -> None:
         """Give a stored value's memory back to its owner."""
@@ -263,6 +273,10 @@ class Core:
         if stored is not None and stored.spec is not None:
             failure = self.endings.failure(command, stored.spec)
             self.objects.settle(command.task_id, _FAILED, failure, ())
+
+    def _restart_actor(self, command: commands.RestartActor) -> None:
+        self.endings.actor_restarts(command.actor_id, command.restarts)
+        self.revivals.begin_again(self.scheduler.actors.table[command.actor_id].creation.spec)
 
     # --- wishes ---------------------------------------------------------------------------
 
@@ -293,10 +307,18 @@ class Core:
             self.cancel(task_id, force)
         return number
 
-    def kill_actor(self, actor_id: ActorId) -> None:
-        """End an actor now."""
-        self.endings.actor_killed(actor_id)
-        self.feed(events.ActorKilled(actor_id))
+    def kill_actor(self, actor_id: ActorId, *, may_restart: bool) -> None:
+        """End an actor now, or only its process."""
+        if not may_restart and actor_id in self.scheduler.actors.table:
+            self.endings.actor_ended(actor_id, "it was ended by flame.kill()")
+        self.feed(events.ActorKilled(actor_id, may_restart))
+
+    def actor_exits(self, actor_id: ActorId) -> None:
+        """An actor has decided to end."""
+        if actor_id in self.scheduler.actors.table:  # else it was killed meanwhile
+            how = "it has ended by itself, with flame.exit_actor()"
+            self.endings.actor_ended(actor_id, how)
+        self.feed(events.ActorExited(actor_id))
 
     def close(self) -> None:
         """End all processes and give all memory back."""

@@ -39,15 +39,17 @@ class Endings:
         # Actors that ended otherwise than for want of handles: how, and what they said last.
         # Until the session ends, for calls may come as long as handles are kept.
         self._how_actors_died: dict[ActorId, tuple[str, str]] = {}
+        self._ended_by_wish: set[ActorId] = set()  # of those
+        self._restarts: dict[ActorId, int] = {}  # of those that have been restarted
 
     def worker_lost(self, worker: WorkerHandle, said_before: str) -> None:
         """Note what a worker's end was like; `said_before` is what it may have said at first."""
         output = worker.last_output()
         self._last_output = output or said_before or self._last_output
         self._why_unstartable = f"the last one {worker.how_it_ended()}"
-        if worker.actor_id:
+        if worker.actor_id and worker.actor_id not in self._ended_by_wish:
             how = f"its process {worker.how_it_ended()}"
-            self._how_actors_died.setdefault(worker.actor_id, (how, output))
+            self._how_actors_died[worker.actor_id] = how, output
 
     def spawner_lost(self, output: str) -> None:
         """Note what the process that starts workers has said last."""
@@ -57,9 +59,14 @@ class Endings:
         """Note that the system refuses another process or its connections."""
         self._why_unstartable = reason
 
-    def actor_killed(self, actor_id: ActorId) -> None:
-        """Note that an actor is being ended by the user."""
-        self._how_actors_died.setdefault(actor_id, ("it was ended by flame.kill()", ""))
+    def actor_ended(self, actor_id: ActorId, how: str) -> None:
+        """Note that a living actor is being ended, by a wish of the user's; it says how."""
+        self._how_actors_died[actor_id] = how, ""
+        self._ended_by_wish.add(actor_id)
+
+    def actor_restarts(self, actor_id: ActorId, restarts: int) -> None:
+        """Note that an actor is to be constructed again; `restarts` counts this time."""
+        self._restarts[actor_id] = restarts
 
     def failure(self, command: EndTask, spec: TaskSpec) -> bytes:
         """Return the error of a task, as it travels."""
@@ -80,6 +87,10 @@ class Endings:
                 return encode_error(self._crash(command, name))
             case Ending.UNSTARTABLE:
                 return encode_error(WorkerStartError(self._why_unstartable, self._last_output))
+            case Ending.ACTOR_RESTARTS:
+                how, output = self._how_actors_died[command.because]
+                actor = cause.name if cause is not None else name
+                return encode_error(ActorDiedError(actor, how, output, is_restarting=True))
             case _ if cause is not None and cause.kind == Kind.FAILED:
                 cause.was_read = True  # by way of this task
                 return add_needed_by(cause.data, name)
@@ -87,6 +98,8 @@ class Endings:
                 if cause is not None:
                     cause.was_read = True  # one that is killed while it begins fails only later
                 how, output = self._how_actors_died.get(command.because, _UNREFERENCED)
+                if (restarts := self._restarts.get(command.because)) is not None:
+                    how += f"; it had been restarted {_times(restarts)}"
                 actor = cause.name if cause is not None else name.rpartition(".")[0]
                 return encode_error(ActorDiedError(actor or name, how, output))
 
@@ -102,6 +115,10 @@ class Endings:
             max(1, command.attempts),
             worker.last_output(),
         )
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _late(command: EndTask, name: str) -> TaskDeadlineError:

@@ -23,7 +23,7 @@ from flame_remote._execute.frames import without_own_frames
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
-from flame_remote._spec import TaskSpec
+from flame_remote._spec import Naming, TaskSpec
 from flame_remote._timeline import Timeline
 from flame_remote._wire.packing import Packed
 from flame_remote.engine import Engine
@@ -155,6 +155,30 @@ class LocalEngine(Engine):
             self._loop.wake()
         return ref
 
+    def submit_named(self, spec: TaskSpec, naming: Naming) -> ObjectRef[Any]:
+        self._check_usable()
+        with self._turn:
+            self._core.drain()  # an actor before it may be gone
+            self._core.revivals.names.give(naming, spec.id)
+            self._objects[spec.id] = StoredObject(spec.target.name, spec)
+            ref: ObjectRef[Any] = ObjectRef(spec.id, self)
+            self._core.revivals.name(naming, spec.id)
+            self._inbox.append(spec)
+            self._core.drain()
+        self._core.after_turn()
+        return ref
+
+    def find_actor(self, name: str, namespace: str) -> tuple[ObjectRef[Any], bytes]:
+        self._check_usable()
+        with self._turn:
+            self._loop.pump()
+            self._core.drain()
+            named = self._core.revivals.names.find(name, namespace)
+            self._core.objects.hold([named.actor])
+            found: ObjectRef[Any] = ObjectRef(named.actor, self)
+        self._core.after_turn()
+        return found, named.naming.handle
+
     def submit_several(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
         self._check_usable()
         refs = []
@@ -172,11 +196,11 @@ class LocalEngine(Engine):
         self._core.after_turn()
         return cancelled
 
-    def kill(self, actor: ActorId) -> None:
+    def kill(self, actor: ActorId, *, may_restart: bool = False) -> None:
         self._check_usable()
         with self._turn:
             self._core.drain()
-            self._core.kill_actor(actor)
+            self._core.kill_actor(actor, may_restart=may_restart)
         self._core.after_turn()
 
     def has_died(self, actor: ActorId) -> bool:

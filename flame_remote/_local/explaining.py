@@ -119,6 +119,8 @@ class Explainer:
         creation = view.tasks.get(actor.id)
         if creation is not None:
             doing = self._is_doing(creation, steps - 1) if steps > 1 else "has not returned"
+            if actor.is_restarting:
+                return f"waits for {name}, which is restarting: its constructor {doing}"
             return f"waits for {name}, whose constructor {doing}"
         before = self._before(actor, record)
         position = sum(1 for _ in before)

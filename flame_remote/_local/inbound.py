@@ -11,7 +11,16 @@ from flame_remote._environment import Environment
 from flame_remote._ids import ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling import events
-from flame_remote._spec import UNLIMITED, CallLimits, Demand, Target, TargetKind, TaskSpec
+from flame_remote._spec import (
+    MORTAL,
+    UNLIMITED,
+    CallLimits,
+    Demand,
+    Restarts,
+    Target,
+    TargetKind,
+    TaskSpec,
+)
 from flame_remote.exceptions import SpillError, StoreFullError
 
 from .messages import (
@@ -19,10 +28,12 @@ from .messages import (
     Ask,
     Cancel,
     Counts,
+    Exit,
     ExportTarget,
     Fetch,
     Granted,
     Hello,
+    KeepState,
     Kill,
     Message,
     Put,
@@ -66,6 +77,8 @@ class Inbound:
             Reserve: self._reserve,
             Cancel: self._cancel,
             Kill: self._kill,
+            Exit: self._exit,
+            KeepState: self._keep_state,
             Ask: self._ask,
             Spans: self._spans,
             Sites: self._sites,
@@ -142,6 +155,8 @@ class Inbound:
             tuple(_HeldRef(object_id) for object_id in message.refs),  # type: ignore[misc]
             limits=CallLimits(*message.limits) if message.limits else UNLIMITED,
             environment=None if message.environment is None else Environment(*message.environment),
+            restarts=Restarts(*message.restarts) if message.restarts else MORTAL,
+            max_task_retries=message.max_task_retries,
             events=self._core.targets.events,
         )
 
@@ -171,7 +186,15 @@ class Inbound:
         self._core.crew.send(worker, Granted(message.request_id, granted, 0))
 
     def _kill(self, worker: WorkerHandle, message: Kill) -> None:
-        self._core.kill_actor(message.actor_id)
+        self._core.kill_actor(message.actor_id, may_restart=message.may_restart)
+
+    def _exit(self, worker: WorkerHandle, message: Exit) -> None:
+        self._core.actor_exits(worker.actor_id)
+
+    def _keep_state(self, worker: WorkerHandle, message: KeepState) -> None:
+        if worker.actor_id in self._core.scheduler.actors.table:  # else it has been killed
+            self._core.revivals.keep_state(worker.actor_id, message.object_id)
+            self._core.settle_requests()
 
     # --- knowing --------------------------------------------------------------------------
 

@@ -153,14 +153,17 @@ class View:
         calls, spec = len(actor.in_flight), actor.creation.spec
         queued = sum(record.spec.id in self.tasks for q in actor.queues.values() for record in q)
         running = min(calls, spec.target.max_concurrency)
+        naming = self._core.revivals.names.naming_of(actor.id)
         return ActorInfo(
             id=_ids.show(actor.id),
             name=spec.target.name,
-            state=actor.state.name.lower(),
+            state="restarting" if actor.is_restarting else actor.state.name.lower(),
             pid=self.pid_of(actor.worker_id),
             running=running,
             queued=calls - running + queued,
             resources=amounts(spec.target.demand),
+            namespace=None if naming is None else naming.namespace,
+            restarts=actor.restarts,
         )
 
     def _objects(self) -> Iterator[ObjectInfo]:

@@ -50,6 +50,7 @@ class LoadTarget(NamedTuple):
     code: bytes
     max_concurrency: int
     path: list[str] | None
+    checkpoint_every: int = 0
 
 
 class About(NamedTuple):
@@ -224,6 +225,8 @@ class ExportTarget(NamedTuple):
     refs: tuple[int, ...]
     limits: tuple[Any, ...] = ()
     environment: tuple[Any, ...] | None = None  # the fields of Environment
+    restarts: tuple[int, ...] = ()
+    max_task_retries: int | None = None
 
 
 class Put(NamedTuple):
@@ -252,9 +255,20 @@ class Cancel(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """A task ends an actor."""
+    """A task ends an actor, or with `may_restart` only its process."""
 
     actor_id: int
+    may_restart: bool = False
+
+
+class Exit(NamedTuple):
+    """The actor that lives here has decided to end: it starts no call any more."""
+
+
+class KeepState(NamedTuple):
+    """An object that this worker has put is the state of its actor from now on."""
+
+    object_id: int
 
 
 class Ask(NamedTuple):
@@ -295,7 +309,7 @@ MESSAGES: Final = (
     RunTasks, LoadTarget, Segment, Retire, Values, Ready, Granted, Deadlock, Free, Shrink, Stop,
     Recall, Interrupt, Hello, Results, Counts, Returned, Fetch, Watch, Abandon, Submit,
     ExportTarget, Put, Reserve, Cancel, Kill, Ask, Told, Record, Spans, Sites,
-    UnloadTarget, About,
+    UnloadTarget, About, Exit, KeepState,
 )  # fmt: skip
 _CODES: Final[dict[type, int]] = {message: code for code, message in enumerate(MESSAGES)}
 

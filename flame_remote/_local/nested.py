@@ -5,21 +5,24 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from flame_remote import _ids
 from flame_remote._deadline import Deadline
 from flame_remote._environment import Environment
+from flame_remote._execute.actor_exit import ActorExit
 from flame_remote._execute.callbacks import call_back
 from flame_remote._execute.failure import rebuild_error
 from flame_remote._execute.frames import without_own_frames
 from flame_remote._execute.result import cannot_rebuild
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._refs import ObjectRef, register_engine
-from flame_remote._spec import UNLIMITED, Target, TaskSpec
-from flame_remote._wire.packing import Packed
+from flame_remote._spec import MORTAL, UNLIMITED, Naming, Target, TaskSpec
+from flame_remote._wire.packing import Packed, pack
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
+    ActorAlreadyExistsError,
+    ActorNotFoundError,
     DeadlockError,
     FlameError,
     GetTimeoutError,
@@ -37,6 +40,7 @@ from .messages import (
     Fetch,
     Free,
     Granted,
+    KeepState,
     Kill,
     Message,
     Put,
@@ -83,7 +87,7 @@ class WorkerEngine(Engine):
         self.storage = Storage(
             self._make_arena, lambda size: self._link.send(Reserve(0, -size)), self._await_room
         )
-        self.runner = Runner(worker, self.storage)
+        self.runner = Runner(worker, self.storage, self._keep_state)
         self.target_events = worker.link.counts.targets.events
         worker.answer = self._take_answer
         register_engine(self)
@@ -110,26 +114,54 @@ class WorkerEngine(Engine):
         environment.check(name)
 
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
-        target, link = spec.target, self._link
+        link = self._link
         ref = ObjectRef[Any](spec.id, self)
         with self._shelter, link.turn:
-            link.counts.own(spec.id)
-            if target.id not in link.counts.exported:
-                link.counts.exported.add(target.id)
-                link.send_in_turn(_exported(target))
-            link.send_in_turn(
-                Submit(
-                    spec.id,
-                    target.id,
-                    spec.payload,
-                    spec.dependencies,
-                    spec.nested,
-                    spec.actor,
-                    spec.parent,
-                    spec.returns,
-                )
-            )
+            self._export(spec)
+            link.send_in_turn(_submitted(spec))
         return ref
+
+    def _export(self, spec: TaskSpec) -> None:
+        """Tell the driver of what a call needs to be known before it. Inside a turn of the link."""
+        target, counts = spec.target, self._link.counts
+        counts.own(spec.id)
+        if target.id not in counts.exported:
+            counts.exported.add(target.id)
+            self._link.send_in_turn(_exported(target))
+
+    def submit_named(self, spec: TaskSpec, naming: Naming) -> ObjectRef[Any]:
+        ref = ObjectRef[Any](spec.id, self)
+        with self._shelter, self._link.turn:
+            self._export(spec)
+        if not self.ask("submit named", tuple(_submitted(spec)), *astuple(naming)):
+            raise ActorAlreadyExistsError(naming.name, naming.namespace)
+        return ref
+
+    def find_actor(self, name: str, namespace: str) -> tuple[ObjectRef[Any], bytes]:
+        token = self.new_id()
+        answer = self.ask("find actor", token, name, namespace)
+        if len(answer) != 2 or not isinstance(answer[0], int):
+            raise ActorNotFoundError(name, namespace, answer)
+        actor_id, handle = answer
+        # The driver holds the actor until it knows, from what goes before "let go", that we do.
+        self.ref_events.append(-actor_id)
+        ref = ObjectRef[Any](actor_id, self)
+        self.ask("let go", token)
+        return ref, handle
+
+    def exit_actor(self) -> NoReturn:
+        if not (self.runner.has_instance and current_task.get()):
+            super().exit_actor()
+        raise ActorExit
+
+    def _keep_state(self, state: Any, what: str) -> None:
+        """Have the driver keep the state of the actor that lives here. Any thread.
+
+        Raises SerializationError.
+        """
+        ref = self.put(pack(state, lambda: what))
+        with self._shelter:
+            self._link.send(KeepState(ref._id))
 
     def submit_several(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
         with self._shelter, self._link.turn:
@@ -144,9 +176,9 @@ class WorkerEngine(Engine):
             answer = self._requests.ask(lambda request: Cancel(request, ref._id, force, recursive))
         return isinstance(answer, Granted) and answer.granted
 
-    def kill(self, actor: ActorId) -> None:
+    def kill(self, actor: ActorId, *, may_restart: bool = False) -> None:
         with self._shelter:
-            self._link.send(Kill(actor))
+            self._link.send(Kill(actor, may_restart))
 
     # --- objects ---
 
@@ -340,4 +372,19 @@ def _exported(target: Target) -> ExportTarget:
         tuple(ref._id for ref in target.refs),
         () if target.limits is UNLIMITED else astuple(target.limits),
         None if target.environment is None else astuple(target.environment),
+        () if target.restarts is MORTAL else astuple(target.restarts),
+        target.max_task_retries,
+    )
+
+
+def _submitted(spec: TaskSpec) -> Submit:
+    return Submit(
+        spec.id,
+        spec.target.id,
+        spec.payload,
+        spec.dependencies,
+        spec.nested,
+        spec.actor,
+        spec.parent,
+        spec.returns,
     )

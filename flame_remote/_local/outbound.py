@@ -58,9 +58,10 @@ class Outbound:
                 name = target.id
                 if name not in worker.targets:
                     self._send_code(worker, spec)
-            dependencies = (
-                self._dependencies(worker, spec.id, spec.dependencies) if spec.dependencies else ()
-            )
+            places = spec.dependencies
+            if worker.actor_id == spec.id:
+                places += self._core.revivals.state_of(spec.id)
+            dependencies = self._dependencies(worker, spec.id, places) if places else ()
             if (about := about_call(record)) is not None:
                 self._core.crew.send(worker, about)
                 if target.limits.memory_bytes:
@@ -75,7 +76,16 @@ class Outbound:
         worker.path = path or worker.path
         kind, concurrency = target.kind.value, target.max_concurrency
         self._core.crew.send(
-            worker, LoadTarget(target.id, kind, target.name, target.code, concurrency, path)
+            worker,
+            LoadTarget(
+                target.id,
+                kind,
+                target.name,
+                target.code,
+                concurrency,
+                path,
+                target.restarts.checkpoint_every,
+            ),
         )
 
     def unload(self, target_id: int) -> None:

@@ -6,9 +6,12 @@ import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flame_remote._ids import ObjectId, TaskId, WorkerId
+from flame_remote._ids import ActorId, ObjectId, TaskId, WorkerId
+from flame_remote._spec import Naming
+from flame_remote.exceptions import ActorAlreadyExistsError, ActorNotFoundError
 
 from .dropping import drop_value
+from .messages import Submit
 from .workers import WorkerHandle
 
 if TYPE_CHECKING:
@@ -20,7 +23,8 @@ class Questions:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        # Held from one question about what is unfinished in a scope to the next, or the end.
+        # Held from one question about what is unfinished in a scope to the next, or the end; and
+        # from one for an actor until whoever asked has a handle.
         self._held: dict[tuple[WorkerId, TaskId], list[TaskId]] = {}
         self._answers: dict[str, Callable[..., Any]] = {
             "explain": self._explain,
@@ -34,6 +38,9 @@ class Questions:
             "close scope": self._close_scope,
             "free": self._free,
             "is kept": self._is_kept,
+            "submit named": self._submit_named,
+            "find actor": self._find_actor,
+            "let go": self._let_go_of,
         }
 
     def answer(self, worker: WorkerHandle, question: str, arguments: tuple[Any, ...]) -> Any:
@@ -66,6 +73,35 @@ class Questions:
 
     def _is_kept(self, _: WorkerHandle, object_id: ObjectId) -> bool:
         return object_id in self._core.objects.by_id
+
+    # --- actors ---------------------------------------------------------------------------
+
+    def _submit_named(self, worker: WorkerHandle, call: tuple[Any, ...], *naming: Any) -> bool:
+        """Take in the construction of a named actor; return False if the name is taken."""
+        named, message = Naming(*naming), Submit(*call)
+        try:
+            self._core.revivals.names.give(named, message.task_id)
+        except ActorAlreadyExistsError:
+            return False
+        self._core.inbound.handle(worker, message)
+        self._core.revivals.name(named, message.task_id)
+        return True
+
+    def _find_actor(
+        self, worker: WorkerHandle, token: TaskId, name: str, namespace: str
+    ) -> tuple[ActorId, bytes] | tuple[str, ...]:
+        """Return an actor, held until "let go", and its handle; or names that are near."""
+        self._core.drain()
+        try:
+            named = self._core.revivals.names.find(name, namespace)
+        except ActorNotFoundError as error:
+            return error.near
+        self._core.objects.hold([named.actor])
+        self._held[worker.id, token] = [named.actor]
+        return named.actor, named.naming.handle
+
+    def _let_go_of(self, worker: WorkerHandle, token: TaskId) -> None:
+        self._let_go(worker.id, token)
 
     # --- scopes ---------------------------------------------------------------------------
 

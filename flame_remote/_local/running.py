@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
+from flame_remote._execute.actor_exit import ActorExit
 from flame_remote._execute.attempts import Again, Attempts
 from flame_remote._execute.call import execute, is_coroutine
 from flame_remote._execute.failure import encode_error, encode_failure
@@ -29,12 +30,15 @@ from flame_remote.exceptions import (
 
 from .arena import Extent
 from .concurrency import AsyncCalls, Calls, ThreadedCalls, has_async_methods
-from .messages import About, LoadTarget, ResultEntry, TaskEntry, Value
+from .keeping import StateKeeper
+from .messages import About, Exit, LoadTarget, ResultEntry, TaskEntry, Value
 from .output import TaskOutput
+from .revival import STATE_PLACE
 from .shelter import Struck
 from .values import Opened, Storage, open_values
 from .worker import Worker, current_task
 
+_NO_STATE: Final = object()
 _AGAIN: Final = int(Kind.AGAIN)
 
 
@@ -49,7 +53,10 @@ class Unloadable(Exception):
 class Runner:
     """Runs task entries in this worker. Main thread, unless a method says otherwise."""
 
-    def __init__(self, worker: Worker, storage: Storage) -> None:
+    def __init__(
+        self, worker: Worker, storage: Storage, keep_state: Callable[[Any, str], None]
+    ) -> None:
+        """`keep_state` is given the state of the actor that lives here, and what it is in words."""
         self._worker = worker
         self._link = worker.link
         self._shelter = worker.shelter
@@ -57,7 +64,9 @@ class Runner:
         self._abouts = worker.abouts
         self._targets: dict[int, LoadTarget] = {}
         self._functions: dict[int | str, Callable[..., Any]] = {}
+        self._keep_state = keep_state
         self._instance: Any = None  # of the actor that lives here
+        self._keeper: StateKeeper | None = None  # of its state, if that is kept
         self._actor_name = ""
         self._calls: Calls | None = None  # if that actor runs several calls at a time
         self._awaited: AsyncCalls | None = None  # runs coroutines of calls that run alone
@@ -87,9 +96,14 @@ class Runner:
     def close(self) -> None:
         """Let go of the instance that lives here, so that its own clean-up runs."""
         self._functions.clear()
-        self._instance = None
+        self._instance = self._keeper = None
         if self._awaited is not None:
             self._awaited.close()
+
+    @property
+    def has_instance(self) -> bool:
+        """Whether an actor lives here, and has been constructed."""
+        return self._instance is not None
 
     def current_name(self) -> str:
         """Return the name of the task that the calling code runs in. Any thread."""
@@ -228,6 +242,8 @@ class Runner:
         if function is None:
             if isinstance(target_id, str):
                 function = getattr(self._instance, target_id)
+                if self._keeper is not None:
+                    function = self._keeper.around(function)
             else:
                 function = self._load_code(self._targets[target_id])
             self._functions[target_id] = function
@@ -262,7 +278,18 @@ class Runner:
     def _construct(self, target: LoadTarget, cls: type, /, *args: Any, **kwargs: Any) -> None:
         """Make the one instance that lives in this worker."""
         self._actor_name = target.name
-        self._instance = cls(*args, **kwargs)
+        state = kwargs.pop(STATE_PLACE, _NO_STATE)
+        instance: Any = cls(*args, **kwargs)
+        if state is not _NO_STATE:
+            instance.__flame_restore__(state)
+        if target.checkpoint_every:
+            name = f"the state that {target.name}.__flame_checkpoint__() returned"
+            self._keeper = StateKeeper(
+                instance.__flame_checkpoint__,
+                target.checkpoint_every,
+                lambda state: self._keep_state(state, name),
+            )
+        self._instance = instance
         if has_async_methods(cls):
             self._calls = AsyncCalls(self, self._worker, target.max_concurrency)
         elif target.max_concurrency > 1:
@@ -320,9 +347,20 @@ class Runner:
                 value = error
         if isinstance(value, Unloadable):
             return _failed(task_id, encode_error(value.error)), None
+        if isinstance(value, ActorExit):
+            self._exit()
+            return (task_id, int(Kind.ATOM), None, ()), None
         if isinstance(value, Struck):
             return _failed(task_id, encode_error(TaskCancelledError(name))), None
         return _failed(task_id, encode_failure(value, name, task_id, os.getpid())), None
+
+    def _exit(self) -> None:
+        """Let this process end, with its actor: what has not begun here never will. Any thread."""
+        self._worker.leave()
+        if self._calls is not None:
+            self._calls.leave()
+        self._link.send(Exit())
+        self._link.wake()
 
     def _pack_several(
         self, task_id: TaskId, target_id: int | str, several: Several

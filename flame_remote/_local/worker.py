@@ -61,6 +61,7 @@ class Worker:
         self.running: TaskId = 0
         # Written by the thread that reads.
         self.stopping = False
+        self.leaving = False  # by the actor's own wish: nothing begins any more; any thread
         self.unneeded: dict[int, None] = {}  # targets to be unloaded when nothing runs or waits
         # Whether tasks that wait behind a blocked one go back to the driver; the calls of an actor
         # have nowhere else to run.
@@ -130,6 +131,15 @@ class Worker:
         """Say that the task that has started last is none to count, should this process die now."""
         self._progress[0] = 0
 
+    def note_begun(self, task_id: TaskId) -> None:
+        """As `start_task`, of a call that runs on an event loop, one at a time."""
+        self._progress[0] = task_id
+
+    def leave(self) -> None:
+        """Drop all that waits, and stop once nothing runs. Any thread."""
+        self.leaving = self.stopping = True
+        self.inbox.clear()
+
     def run_helping(self) -> None:
         """Run what was sent to be run on top of the task that is blocked. Sheltered."""
         outer = self.running
@@ -185,6 +195,8 @@ class Worker:
 
     def _handle(self, message: Message) -> None:
         match message:
+            case RunTasks() if self.leaving:
+                pass  # the driver will know, and ends them
             case RunTasks(helps, tasks):
                 (self.helping if helps else self.inbox).extend(tasks)
             case About(task_id):

@@ -23,6 +23,8 @@ from .states import (
 
 # Calls sent ahead to one actor, beside those that it runs at a time.
 CALLS_AHEAD: Final = 512
+# So many workers of one actor lost in a row before its constructor returned: it would go on so.
+MAX_LOST_IN_A_ROW: Final = 5
 
 
 class Actors:
@@ -82,10 +84,45 @@ class Actors:
         actor.worker_id = worker_id
 
     def lost(self, actor_id: ActorId) -> None:
-        """Its worker was lost before the constructor returned; another will be tried."""
+        """Its worker was lost; another will be tried."""
         actor = self.table[actor_id]
         actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.LOST)
         actor.worker_id = 0
+
+    def take_restart(self, actor_id: ActorId) -> bool:
+        """Count one restart; return False if none is left."""
+        actor = self.table[actor_id]
+        most = actor.creation.spec.target.restarts.max_restarts
+        actor.lost_in_a_row += 1
+        if actor.restarts >= most >= 0 or actor.lost_in_a_row > MAX_LOST_IN_A_ROW:
+            return False
+        actor.restarts += 1
+        return True
+
+    def unsend_calls(
+        self, actor_id: ActorId, last_started: TaskId
+    ) -> tuple[list[TaskRecord], list[TaskRecord]]:
+        """Take out the calls that went down with its worker, as (those that had begun, the others).
+
+        Of calls that run beside each other nobody knows exactly which had begun: as many as run at
+        a time are taken for those, as calls begin in order.
+        """
+        actor = self.table[actor_id]
+        calls = list(actor.in_flight.values())
+        actor.in_flight.clear()
+        concurrency = actor.creation.spec.target.max_concurrency
+        if concurrency > 1:
+            kept = [call for call in calls if not call.cancelling]  # others may have been dropped
+            begun = [call for call in calls if call.cancelling] + kept[:concurrency]
+            return begun, kept[concurrency:]
+        begun = [call for call in calls if call.started or call.spec.id == last_started]
+        return begun, [call for call in calls if call not in begun]
+
+    def put_back(self, records: Iterable[TaskRecord]) -> None:
+        """Queue calls that were sent in vain before all others of their callers. In their order."""
+        for record in reversed(list(records)):
+            queues = self.table[record.spec.actor].queues
+            queues.setdefault(record.caller, deque()).appendleft(record)
 
     def constructed(self, actor_id: ActorId) -> None:
         """Its constructor has returned."""
@@ -93,6 +130,7 @@ class Actors:
         if actor is None:
             return  # killed meanwhile
         actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.CONSTRUCTED)
+        actor.lost_in_a_row = 0
         if actor.released:
             actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.RELEASED)
         self.stir(actor_id)
@@ -116,14 +154,19 @@ class Actors:
             and not actor.queues
         )
 
-    def take_calls(self, actor_id: ActorId) -> tuple[WorkerId, list[TaskRecord]]:
-        """Take out the calls that are to be sent now; they count as in flight."""
+    def take_calls(
+        self, actor_id: ActorId, *, may_send: bool = True
+    ) -> tuple[WorkerId, list[TaskRecord]]:
+        """Take out the calls that are to be sent now; they count as in flight.
+
+        Without `may_send` only those that have ended go.
+        """
         batch: list[TaskRecord] = []
         actor = self.table.get(actor_id)
         if actor is None:
             return 0, batch
         room = 0
-        if actor.state in (ActorState.ALIVE, ActorState.LEAVING):
+        if may_send and actor.state in (ActorState.ALIVE, ActorState.LEAVING):
             room = CALLS_AHEAD + actor.creation.spec.target.max_concurrency - len(actor.in_flight)
         for caller, queue in list(actor.queues.items()):
             sent_before = len(batch)

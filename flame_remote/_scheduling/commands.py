@@ -83,6 +83,22 @@ class EndTask:
 
 
 @dataclass(slots=True)
+class RestartActor:
+    """An actor whose worker was lost is to be constructed again; if its constructor had returned,
+    what that takes is needed once more. `restarts` counts this time."""
+
+    actor_id: ActorId
+    restarts: int
+
+
+@dataclass(slots=True)
+class EndActor:
+    """An actor is dead for good."""
+
+    actor_id: ActorId
+
+
+@dataclass(slots=True)
 class ReportDeadlock:
     """Tell a blocked request that it can never be met; `cycle` are the names of the tasks in it."""
 
@@ -99,5 +115,7 @@ Command = (
     | RecallTasks
     | InterruptTask
     | EndTask
+    | RestartActor
+    | EndActor
     | ReportDeadlock
 )

@@ -82,7 +82,15 @@ class ActorReleased:
 
 @dataclass(slots=True)
 class ActorKilled:
-    """An actor must end now, whatever it is doing."""
+    """An actor must end now, whatever it is doing; with `may_restart` only its process must."""
+
+    actor_id: ActorId
+    may_restart: bool = False
+
+
+@dataclass(slots=True)
+class ActorExited:
+    """An actor has decided to end, and starts no call any more."""
 
     actor_id: ActorId
 
@@ -127,6 +135,7 @@ Event = (
     | CancelRequested
     | ActorReleased
     | ActorKilled
+    | ActorExited
     | WorkerHeard
     | WorkerLost
     | MemoryExceeded

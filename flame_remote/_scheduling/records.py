@@ -187,8 +187,10 @@ class ActorRecord:
         "id",
         "in_flight",
         "is_timed",
+        "lost_in_a_row",
         "queues",
         "released",
+        "restarts",
         "state",
         "worker_id",
     )
@@ -200,7 +202,19 @@ class ActorRecord:
         self.worker_id: WorkerId = 0
         self.released = False  # no handle is left
         self.is_timed = False  # the time that some of its calls may run is limited
+        self.restarts = 0  # so far
+        self.lost_in_a_row = 0  # workers, since a constructor returned
         # Calls that were not sent yet, in order for each caller. One that ended meanwhile stays
         # until it comes up; an empty queue goes.
         self.queues: dict[int, deque[TaskRecord]] = {}
         self.in_flight: dict[TaskId, TaskRecord] = {}
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether it has lived before and is not there yet again."""
+        return self.restarts > 0 and self.state in (ActorState.WAITING, ActorState.STARTING)
+
+    def retries_of(self, call: TaskRecord) -> int:
+        """Return how often a call may be lost with its worker and started again, -1 for any."""
+        own = call.spec.target.max_task_retries
+        return self.creation.spec.target.restarts.max_task_retries if own is None else own

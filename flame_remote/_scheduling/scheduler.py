@@ -12,8 +12,16 @@ from flame_remote._spec import Demand
 
 from .alarms import Alarms
 from .clock import Clock
-from .commands import Command, Ending, InterruptTask, RecallTasks, ReportDeadlock
+from .commands import (
+    Command,
+    Ending,
+    InterruptTask,
+    RecallTasks,
+    ReportDeadlock,
+    RestartActor,
+)
 from .events import (
+    ActorExited,
     ActorKilled,
     ActorReleased,
     CancelRequested,
@@ -32,7 +40,7 @@ from .fleet import Fleet
 from .helping import Helping
 from .pace import Pace
 from .placement import STALL_SECONDS, Placement
-from .records import BlockedRequest, WorkerRecord
+from .records import BlockedRequest, TaskRecord, WorkerRecord
 from .resources import ResourcePool
 from .states import TaskState
 from .tasks import Tasks
@@ -117,7 +125,9 @@ class Scheduler:
             case ActorReleased():
                 self.actors.released(event.actor_id)
             case ActorKilled():
-                self._actor_killed(event.actor_id)
+                self._actor_killed(event)
+            case ActorExited():
+                self._tasks.give_up_actor(event.actor_id)
             case WorkerHeard():
                 self.fleet.hear(event.worker_id)
             case WorkerLost():
@@ -236,14 +246,15 @@ class Scheduler:
 
     # --- actors -------------------------------------------------------------------------
 
-    def _actor_killed(self, actor_id: ActorId) -> None:
-        actor = self.actors.table.get(actor_id)
+    def _actor_killed(self, event: ActorKilled) -> None:
+        actor = self.actors.table.get(event.actor_id)
         if actor is None:
             return
         worker = self.workers.get(actor.worker_id)
         if worker is not None:
             self.fleet.kill(worker)
-        self._tasks.give_up_actor(actor_id)
+        if not event.may_restart:
+            self._tasks.give_up_actor(event.actor_id)
 
     def _start_actors(self) -> None:
         """Start the actors whose resources are there."""
@@ -259,13 +270,20 @@ class Scheduler:
     def _send_calls(self) -> None:
         """Send actors the calls that may go now; let those leave that nobody needs any more."""
         for actor_id in self.actors.take_stirred():
-            worker_id, batch = self.actors.take_calls(actor_id)
+            may_send = not self._is_doomed(actor_id)
+            worker_id, batch = self.actors.take_calls(actor_id, may_send=may_send)
             if batch:
                 worker = self.workers[worker_id]
                 self._placement.send(worker, batch, worker.leases[0])
             self.actors.note_began(actor_id, self._clock.now)
             if self.actors.may_leave(actor_id):
                 self._tasks.end_actor(actor_id)
+
+    def _is_doomed(self, actor_id: ActorId) -> bool:
+        """Say whether an actor's process was told to end, though the actor may live on."""
+        actor = self.actors.table.get(actor_id)
+        worker = None if actor is None else self.workers.get(actor.worker_id)
+        return worker is not None and worker.doomed
 
     # --- workers ------------------------------------------------------------------------
 
@@ -280,7 +298,10 @@ class Scheduler:
         else:
             self._recover_tasks(worker, event.last_started)
         if actor_id in self.actors.table and actor_id not in self.tasks:
-            self._tasks.end_actor(actor_id)
+            if self.actors.take_restart(actor_id):
+                self._tasks.restart_actor(actor_id, event.last_started)
+            else:
+                self._tasks.end_actor(actor_id)
         was_running = worker.heard or worker.doomed or event.last_started
         if not was_running and self.fleet.start_failed():
             self._tasks.end_all(self._tasks.creations, Ending.UNSTARTABLE)
@@ -295,8 +316,10 @@ class Scheduler:
             if record.started or record.spec.id == last_started:
                 record.attempts += 1
             if record.attempts > record.spec.target.max_retries >= 0:
-                self._tasks.end(record, Ending.CRASHED)
-                continue
+                if runs_anywhere(record) or not self._may_restart(record):
+                    self._tasks.end(record, Ending.CRASHED)
+                    continue
+                record.attempts = 0
             if not record.cancelling and not runs_anywhere(record):
                 self.actors.lost(record.spec.id)
             self._tasks.come_back(record)
@@ -311,6 +334,13 @@ class Scheduler:
             record.cancelling = True
             record.own_terms().ending = Ending.OUT_OF_MEMORY
         self.fleet.kill(worker)
+    def _may_restart(self, creation: TaskRecord) -> bool:
+        """Count a restart of an actor that was lost with its constructor; False if none is left."""
+        actor_id = creation.spec.id
+        if creation.cancelling or not self.actors.take_restart(actor_id):
+            return False
+        self._commands.append(RestartActor(actor_id, self.actors.table[actor_id].restarts))
+        return True
 
     def _tick(self) -> None:
         """Do what time asks for: end and resume tasks; have unstarted ones back from workers that

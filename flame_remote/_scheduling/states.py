@@ -59,6 +59,7 @@ class Ending(Enum):
     CRASHED = "crashed"  # its worker was lost, no retry is left
     ARGUMENT_FAILED = "argument failed"  # `because` is the task that failed
     ACTOR_DIED = "actor died"  # `because` is the actor
+    ACTOR_RESTARTS = "actor restarts"  # it had begun on the actor `because`, whose worker was lost
     UNSTARTABLE = "unstartable"  # no worker process can be started
     TIMED_OUT = "timed out"  # it has run for longer than it may
     DEADLINE = "deadline"  # its own, or that of a call around it
@@ -74,7 +75,7 @@ STOPPED: Final = frozenset(
 class ActorState(IntEnum):
     """Where an actor is."""
 
-    WAITING = 0  # its constructor waits for arguments or resources
+    WAITING = 0  # its constructor waits for arguments or resources, the first time or again
     STARTING = 1  # its constructor was sent to a worker of its own
     ALIVE = 2
     LEAVING = 3  # the last handle is gone; queued calls still run
@@ -87,7 +88,7 @@ class ActorStep(IntEnum):
     SENT = 0
     CONSTRUCTED = 1
     RELEASED = 2
-    LOST = 3  # its worker, before the constructor returned; a retry is left
+    LOST = 3  # its worker; a retry of the constructor, or a restart, is left
     ENDED = 4
 
 
@@ -98,7 +99,9 @@ ACTOR_TRANSITIONS: Final[Mapping[tuple[ActorState, ActorStep], ActorState]] = {
     (ActorState.STARTING, ActorStep.LOST): ActorState.WAITING,
     (ActorState.STARTING, ActorStep.ENDED): ActorState.DEAD,
     (ActorState.ALIVE, ActorStep.RELEASED): ActorState.LEAVING,
+    (ActorState.ALIVE, ActorStep.LOST): ActorState.WAITING,
     (ActorState.ALIVE, ActorStep.ENDED): ActorState.DEAD,
+    (ActorState.LEAVING, ActorStep.LOST): ActorState.WAITING,
     (ActorState.LEAVING, ActorStep.ENDED): ActorState.DEAD,
 }
 

@@ -11,7 +11,7 @@ from flame_remote._spec import UNLIMITED, TargetKind
 from .actors import Actors
 from .alarms import Alarms, What
 from .clock import Clock
-from .commands import STOPPED, Command, Ending, EndTask
+from .commands import STOPPED, Command, EndActor, Ending, EndTask, RestartActor
 from .fleet import Fleet
 from .queues import ReadyQueues
 from .records import TaskRecord
@@ -109,6 +109,32 @@ class Tasks:
         record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.CAME_BACK)
         self._leave_worker(record)
         self._queue_of(record).push_front(record)
+
+    def restart_actor(self, actor_id: ActorId, last_started: TaskId) -> None:
+        """Construct an actor again whose worker was lost. Calls that had begun there end, but for
+        those that may be retried; all others wait for it in their old order."""
+        actors, actor = self.actors, self.actors.table[actor_id]
+        begun, others = actors.unsend_calls(actor_id, last_started)
+        lost: list[TaskRecord] = []
+        waiting: list[TaskRecord] = []
+        for call in begun:
+            call.attempts += 1
+            is_lost = call.cancelling or call.attempts > actor.retries_of(call) >= 0
+            (lost if is_lost else waiting).append(call)
+        for call in others:
+            (lost if call.cancelling else waiting).append(call)
+        for call in waiting:
+            call.state = advance(TASK_TRANSITIONS, call.state, TaskStep.CAME_BACK)
+            self._leave_worker(call)
+        actors.put_back(waiting)
+        actors.lost(actor_id)
+        old, creation = actor.creation, TaskRecord(actor.creation.spec)
+        creation.priority, creation.depth = old.priority, old.depth
+        actor.creation = self.table[actor_id] = creation
+        self._decide(RestartActor(actor_id, actor.restarts))
+        self._make_ready(creation)
+        for call in lost:
+            self.end(call, Ending.ACTOR_RESTARTS, because=actor_id)
 
     @staticmethod
     def _leave_worker(record: TaskRecord) -> None:
@@ -267,6 +293,7 @@ class Tasks:
         worker = self._fleet.workers.get(actor.worker_id)
         if worker is not None:
             self._fleet.stop(worker)
+        self._decide(EndActor(actor_id))
         return self.actors.bury(actor_id)
 
 

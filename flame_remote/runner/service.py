@@ -13,9 +13,12 @@ from flame_remote._options import ActorOptions, MethodOptions, TaskOptions, dema
 from flame_remote._refs import ObjectRef
 from flame_remote._signature import CallSignature
 from flame_remote._spec import (
+    MORTAL,
     UNLIMITED,
     CallLimits,
     Demand,
+    Naming,
+    Restarts,
     ServicePolicy,
     Target,
     TargetKind,
@@ -24,7 +27,7 @@ from flame_remote._spec import (
 from flame_remote._wire.arguments import ALL, pack_arguments
 from flame_remote._wire.packing import NUMBERS, Packed
 from flame_remote.engine import Engine
-from flame_remote.exceptions import SessionEndedError
+from flame_remote.exceptions import InvalidOptionError, SessionEndedError
 
 from .source import Source, by_name, export
 
@@ -77,7 +80,11 @@ class Service:
         return self._submit_packed(args, kwargs, 0)
 
     def _submit_packed(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], actor: int
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        actor: int,
+        submit: Callable[[TaskSpec], ObjectRef[Any]] | None = None,
     ) -> ObjectRef[Any]:
         parameters = () if self._signature is None else self._signature.positional
         arguments = pack_arguments(args, kwargs, self.target.name, parameters)
@@ -104,7 +111,7 @@ class Service:
             payload, dependencies, nested = (), ((ALL, stored._id), *dependencies), ()
         task = self._current_task()
         # `arguments` holds the refs until submit has counted them.
-        return self._engine_submit(
+        return (submit or self._engine_submit)(
             TaskSpec(self._new_id(), self.target, payload, dependencies, nested, actor, task)
         )
 
@@ -175,9 +182,22 @@ class ActorService(Service):
             UnschedulableError: the engine can never meet the options.
         """
         concurrency = options.max_concurrency or 1
+        restarts = restarts_of(cast(type, source.value), options)
+        if restarts is not MORTAL:
+            engine.check_restarts(source.name, restarts)
         code = export(source.value)
-        target = target_of(engine, source.name, code, options, TargetKind.ACTOR, concurrency)
+        target = target_of(
+            engine, source.name, code, options, TargetKind.ACTOR, concurrency, restarts=restarts
+        )
         super().__init__(engine, target, source.signature)
+
+    def submit_named(
+        self, naming: Naming, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> ObjectRef[Any]:
+        """As `submit`, of an instance that has a name. Raises ActorAlreadyExistsError too."""
+        return self._submit_packed(
+            args, kwargs, 0, partial(self.engine.submit_named, naming=naming)
+        )
 
 
 class MethodService(Service):
@@ -196,7 +216,10 @@ class MethodService(Service):
         limits = options.limits()
         if limits is not UNLIMITED:
             instance._engine.check_limits(f"{actor_name}.{method}", limits)
-        target = _method_target(options.name or f"{actor_name}.{method}", method, limits)
+        retries = options.max_task_retries
+        if retries:
+            instance._engine.check_restarts(f"{actor_name}.{method}", Restarts(0, retries))
+        target = _method_target(options.name or f"{actor_name}.{method}", method, limits, retries)
         super().__init__(instance._engine, target, signature)
         self._engine_submit = returning(instance._engine, options.num_returns)
         self._instance = instance
@@ -210,6 +233,28 @@ class MethodService(Service):
         return self._submit_packed(args, kwargs, actor)
 
 
+def restarts_of(cls: type, options: ActorOptions) -> Restarts:
+    """Return what becomes of instances whose process dies; MORTAL if they stay dead.
+
+    Raises InvalidOptionError if the options ask for a state that the class does not tell.
+    """
+    hooks = [hasattr(cls, name) for name in ("__flame_checkpoint__", "__flame_restore__")]
+    if any(hooks) != all(hooks):
+        there, missing = ("checkpoint", "restore") if hooks[0] else ("restore", "checkpoint")
+        raise InvalidOptionError(
+            f"the class {cls.__name__} has __flame_{there}__ but no __flame_{missing}__"
+        )
+    if options.checkpoint_every and not all(hooks):
+        raise InvalidOptionError(
+            "checkpoint_every needs __flame_checkpoint__(self), which returns the state to keep,"
+            f" and __flame_restore__(self, state): the class {cls.__name__} has neither"
+        )
+    if not options.max_restarts and not options.max_task_retries:
+        return MORTAL
+    every = (options.checkpoint_every or 1) if all(hooks) and options.max_restarts else 0
+    return Restarts(options.max_restarts, options.max_task_retries, every)
+
+
 def target_of(
     engine: Engine,
     name: str,
@@ -218,6 +263,7 @@ def target_of(
     kind: TargetKind,
     max_concurrency: int,
     policy: ServicePolicy | None = None,
+    restarts: Restarts = MORTAL,
 ) -> Target:
     """Make a target of exported code and the refs inside it.
 
@@ -251,15 +297,20 @@ def target_of(
         policy=policy,
         limits=limits,
         environment=environment,
+        restarts=restarts,
         events=engine.target_events,
     )
 
 
 @lru_cache(maxsize=1024)
-def _method_target(name: str, method: str, limits: CallLimits) -> Target:
+def _method_target(
+    name: str, method: str, limits: CallLimits, max_task_retries: int | None
+) -> Target:
     """Return the target of a method; equal for all instances and all classes of that name."""
     return Target(
-        id=_target_id(b"", TargetKind.METHOD.value, name, method, repr(limits)),
+        id=_target_id(
+            b"", TargetKind.METHOD.value, name, method, repr(limits), repr(max_task_retries)
+        ),
         kind=TargetKind.METHOD,
         name=name,
         code=b"",
@@ -267,6 +318,7 @@ def _method_target(name: str, method: str, limits: CallLimits) -> Target:
         max_retries=0,
         method=method,
         limits=limits,
+        max_task_retries=max_task_retries,
     )
 
 

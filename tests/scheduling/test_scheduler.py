@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flame_remote._scheduling.commands import (
+    EndActor,
     Ending,
     EndTask,
     KillWorker,
@@ -96,6 +97,7 @@ def test_actors_fail_when_no_process_can_be_started() -> None:
         decided = driven.lose(worker_id)
     assert decided == [
         EndTask(actor.spec.id, Ending.UNSTARTABLE),
+        EndActor(actor.spec.id),
         EndTask(add.spec.id, Ending.ACTOR_DIED, actor.spec.id),
     ]
 
@@ -137,7 +139,7 @@ def test_actor_without_handles_is_stopped_after_its_last_call() -> None:
     add = call(method(), on=actor)
     driven.submit(add)
     assert driven.tell(ActorReleased(actor.spec.id)) == []
-    assert driven.end(1, add) == [StopWorker(1)]
+    assert driven.end(1, add) == [StopWorker(1), EndActor(actor.spec.id)]
     assert driven.lose(1) == []
     assert not driven.scheduler.actors.table
 
@@ -148,6 +150,7 @@ def test_actor_whose_constructor_fails_fails_its_calls() -> None:
     driven.submit(actor, add)
     assert driven.end(1, actor, failed=True) == [
         StopWorker(1),
+        EndActor(actor.spec.id),
         EndTask(add.spec.id, Ending.ACTOR_DIED, actor.spec.id),
     ]
 
@@ -185,6 +188,7 @@ def test_killed_actor_keeps_what_it_runs_until_its_process_is_gone() -> None:
     driven.submit(sent, late_argument, late)
     assert driven.tell(ActorKilled(actor.spec.id)) == [
         KillWorker(1),
+        EndActor(actor.spec.id),
         EndTask(late.spec.id, Ending.ACTOR_DIED, actor.spec.id),
     ]
     assert driven.tell(ActorKilled(actor.spec.id)) == []
@@ -208,6 +212,7 @@ def test_actor_that_is_killed_while_it_begins_is_not_begun_again() -> None:
     driven.submit(actor, add)
     assert driven.tell(ActorKilled(actor.spec.id)) == [
         KillWorker(1),
+        EndActor(actor.spec.id),
         EndTask(add.spec.id, Ending.ACTOR_DIED, actor.spec.id),
     ]
     assert driven.lose(1, running=actor) == [

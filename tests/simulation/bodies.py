@@ -71,12 +71,16 @@ def run(
                 world.cancel(frame, victim, force=step[2])
         elif kind == "kill":
             if (actor := chosen(frame.handles, step[1])) is not None:
-                world.kill(frame, actor)
+                world.kill(frame, actor, may_restart=len(step) > 2)
         elif kind == "drop":
             if (actor := chosen(frame.own, step[1])) is not None:
                 frame.own.remove(actor)
                 frame.handles.remove(actor)
                 world.drop(frame, actor)
+        elif kind == "exit":
+            assert frame.worker is not None
+            frame.worker.leave()
+            return value
         elif kind == "crash":
             assert task is not None
             if task.starts <= step[1]:

@@ -12,7 +12,7 @@ from flame_remote._scheduling.states import TaskState
 from flame_remote._spec import Demand
 
 from .tables import Tables
-from .tasks import Failure, Outcome, SimRequest, SimTask
+from .tasks import Failure, Outcome, SimActor, SimRequest, SimTask
 from .worker import SimWorker
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _KINDS: Final = {
     commands.Ending.CANCELLED: "cancelled",
     commands.Ending.CRASHED: "crashed",
     commands.Ending.ACTOR_DIED: "actor died",
+    commands.Ending.ACTOR_RESTARTS: "actor restarts",
     commands.Ending.UNSTARTABLE: "unstartable",
     commands.Ending.DEADLINE: "deadline",
     commands.Ending.TIMED_OUT: "timed out",
@@ -177,7 +178,9 @@ class Checks:
         if actor is None:
             return
         if not task.spec.actor:
-            actor.end = ""
+            if actor.end == "lost":
+                actor.end = "" if actor.handles else "released"
+            assert actor.end in ("", "released")
             return
         assert task.order > actor.last_sent.get(task.caller, 0)
         actor.last_sent[task.caller] = task.order
@@ -207,6 +210,16 @@ class Checks:
             assert task.actor is not None
             assert task.actor.end not in ("", "released")
             assert command.because == task.actor.id
+            assert task.actor.end != "lost" or not task.actor.has_restarts_left
+        elif command.ending is commands.Ending.ACTOR_RESTARTS:
+            assert task.actor is not None
+            assert task.actor.restarts > 0
+            most = task.actor.retries_of(task)
+            assert command.attempts > most >= 0
+            if (
+                task.actor.creation.template.max_concurrency == 1
+            ):  # else nobody knows what had begun
+                assert task.lost_running + task.lost_unreported > most
         elif command.ending is commands.Ending.CANCELLED:
             assert task.cancelled
         elif command.ending is commands.Ending.DEADLINE:
@@ -223,6 +236,7 @@ class Checks:
             assert most >= 0
             assert task.lost_running + task.lost_unreported > most
             assert most < command.attempts <= task.starts
+            assert task.actor is None or not task.actor.has_restarts_left
         return Failure(_KINDS[command.ending], task.id)
 
     def task_ends(self, task: SimTask, outcome: Outcome) -> None:
@@ -231,6 +245,17 @@ class Checks:
         if task.cancelled:
             assert isinstance(outcome, Failure)
         assert isinstance(outcome, Failure) or self._world.now <= task.due
+
+    def actor_restarts(self, actor: SimActor) -> None:
+        """An actor is restarted after its worker was lost, and no more often than it may be."""
+        assert type(self._event) is events.WorkerLost
+        assert actor.end == "lost"
+        assert actor.has_restarts_left
+
+    def actor_ends(self, actor: SimActor) -> None:
+        """An actor is dead for a reason."""
+        assert actor.id not in self._scheduler.actors.table
+        assert actor.end != "lost" or not actor.has_restarts_left or actor.creation.cancelled
 
     # --- what workers do --------------------------------------------------------------------
 
@@ -245,14 +270,19 @@ class Checks:
         if task.spec.actor:
             actor = task.actor
             assert actor is not None
-            assert task.starts == 1
+            lost = task.lost_running + task.lost_unreported
+            assert task.starts <= 1 + lost
+            assert lost <= actor.retries_of(task) or actor.retries_of(task) < 0
             assert task.order > actor.last_started.get(task.caller, 0)
             actor.last_started[task.caller] = task.order
             return
+        restarts = 0 if task.actor is None else task.actor.restarts
         if target.max_retries >= 0:
-            assert task.lost_running <= target.max_retries
-            assert target.max_retries > 0 or task.starts == 1 + task.failed_attempts
-        assert task.starts <= 1 + task.lost_running + task.lost_unreported + task.failed_attempts
+            assert task.lost_running < (target.max_retries + 1) * (restarts + 1)
+            is_once = target.max_retries == restarts == 0
+            assert not is_once or task.starts == 1 + task.failed_attempts
+        lost = task.lost_running + task.lost_unreported
+        assert task.starts <= 1 + lost + task.failed_attempts + restarts
         assert self._world.now >= task.rests_until
         self.task_resumes(worker, task)
 

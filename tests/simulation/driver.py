@@ -165,9 +165,26 @@ class Driver:
             running = holder is not None and holder.last_started == task.id
             self.shell.feed(events.CancelRequested(task.id, force, running))
 
-    def on_kill(self, worker: SimWorker | None, actor: SimActor) -> None:
-        actor.note_end("killed")
-        self.shell.feed(events.ActorKilled(actor.id))
+    def on_kill(self, worker: SimWorker | None, message: tuple[SimActor, bool]) -> None:
+        actor, may_restart = message
+        if not may_restart:
+            actor.note_end("killed")
+        self.shell.feed(events.ActorKilled(actor.id, may_restart))
+
+    def on_exit(self, worker: SimWorker, _: object) -> None:
+        self._heard(worker, is_told=False)
+        assert worker.actor is not None
+        worker.actor.note_end("exited")
+        self.shell.feed(events.ActorExited(worker.actor.id))
+
+    def restarts(self, actor: SimActor) -> None:
+        """The scheduler has decided to construct an actor once more."""
+        self.world.checks.actor_restarts(actor)
+        actor.restarted()
+        creation = actor.creation
+        if creation.outcome is not None:
+            creation.outcome = None
+            creation.record = self.world.scheduler.tasks[actor.id]
 
     def on_swollen(self, worker: SimWorker, task: SimTask) -> None:
         """The driver has looked at a worker, and seen that it is too large."""
@@ -241,6 +258,8 @@ class Driver:
                 actor.ended(task)
             elif isinstance(outcome, Failure):
                 actor.note_end("not constructed")
+            else:
+                actor.restarts_in_a_row = 0
         for request in task.watchers or ():
             if not request.over and request.note(outcome):
                 self.shell.todo.append((self.answer, request))

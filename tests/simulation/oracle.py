@@ -55,13 +55,16 @@ class Model:
                     is_there = self.value(actor, (), ()) is not None
                     made += [result if is_there else None] * step[3]
             elif kind == "actor":
-                made.append(self.value(step[1], (), ()))
+                if not self._templates[step[1]].max_restarts:
+                    made.append(self.value(step[1], (), ()))
                 handles.append(step[1])
             elif kind == "get" and step[3] == "strict":
                 for result in made[: len(made) - step[1]][-step[2] :]:
                     if result is None:
                         return None
                     value = mix(value, result)
+            elif kind == "exit":
+                return value
             elif kind == "raise" or (kind == "flaky" and step[1] >= template.attempts):
                 return None
         return value
@@ -127,6 +130,8 @@ def _is_justified(world: World, model: Model, task: SimTask, kind: str) -> bool:
         return task.lost_running + task.lost_unreported > target.max_retries >= 0
     if kind == "actor died":
         return task.actor is not None and task.actor.end not in ("", "released")
+    if kind == "actor restarts":
+        return task.actor is not None and task.actor.restarts > 0
     if kind == "unstartable":
         return world.most_failed_starts >= START_ATTEMPTS
     if kind == "late":  # where nobody would notice if it waited for ever

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -355,12 +356,14 @@ def keeps_actors_that_nobody_needs(original: Any, self: Any, actor_id: int) -> N
 
 
 @instead_of(Actors, "take_calls")
-def sends_calls_past_late_ones(original: Any, self: Any, actor_id: int) -> Any:
+def sends_calls_past_late_ones(
+    original: Any, self: Any, actor_id: int, *, may_send: bool = True
+) -> Any:
     actor = self.table.get(actor_id)
     for queue in actor.queues.values() if actor is not None else ():
         if len(queue) > 1 and queue[0].state is TaskState.PENDING:
             queue.rotate(-1)
-    return original(self, actor_id)
+    return original(self, actor_id, may_send=may_send)
 
 
 @instead_of(Actors, "_caller_of")
@@ -372,6 +375,53 @@ def orders_calls_of_tasks_in_one_process(original: Any, self: Any, spec: Any) ->
 def forgets_to_send_the_calls_behind_one(original: Any, self: Any, record: Any) -> None:
     original(self, record)
     self.stirred.pop(record.spec.actor, None)
+
+
+@instead_of(Actors, "take_restart")
+def restarts_actors_once_too_often(original: Any, self: Any, actor_id: int) -> bool:
+    actor = self.table[actor_id]
+    if actor.restarts == actor.creation.spec.target.restarts.max_restarts > 0:
+        actor.restarts -= 1
+    return bool(original(self, actor_id))
+
+
+@instead_of(Actors, "take_restart")
+def never_restarts_actors(original: Any, self: Any, actor_id: int) -> bool:
+    return False
+
+
+@instead_of(Actors, "put_back")
+def turns_the_order_of_calls_around_in_a_restart(original: Any, self: Any, records: Any) -> None:
+    original(self, list(reversed(list(records))))
+
+
+@instead_of(Actors, "put_back")
+def puts_calls_that_were_sent_in_vain_behind_others(original: Any, self: Any, records: Any) -> None:
+    for record in records:
+        self.table[record.spec.actor].queues.setdefault(record.caller, deque()).append(record)
+
+
+@instead_of(Actors, "unsend_calls")
+def runs_calls_again_that_had_begun(
+    original: Any, self: Any, actor_id: int, last_started: int
+) -> Any:
+    begun, others = original(self, actor_id, last_started)
+    return [], [*begun, *others]
+
+
+@instead_of(Actors, "unsend_calls")
+def gives_up_calls_that_had_not_begun(
+    original: Any, self: Any, actor_id: int, last_started: int
+) -> Any:
+    begun, others = original(self, actor_id, last_started)
+    return [*begun, *others], []
+
+
+@instead_of(Scheduler, "_is_doomed")
+def sends_calls_to_actors_whose_process_it_has_killed(
+    original: Any, self: Any, actor_id: int
+) -> bool:
+    return False
 
 
 # --- time ---------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from typing import Any, Final
 #                                                "tolerant" does not care, "limited" has a time
 #                                                limit, "any" is content with one
 #   ["post", back]  ["board", back, mode]        pins a ref to a board; waits for one from there
-#   ["cancel", back, force]  ["kill", back]  ["drop", back]
+#   ["cancel", back, force]  ["kill", back, may restart]  ["drop", back]
+#   ["exit"]                                     ends the actor that it is a method of
 #   ["crash", times]                             ends its process, in the first `times` attempts
 #   ["raise"]  ["flaky", times]                  raises; in the first `times` attempts
 Step = list[Any]
@@ -49,6 +50,8 @@ class Template:
     max_calls: int = 0  # after so many its worker ends, 0 for never
     environment: str = ""  # "" for that of the main program
     memory: int = 0  # that it may take, 0 for any
+    max_restarts: int = 0
+    max_task_retries: int | None = None  # of a method None for what the actor's class says
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ class Scenario:
             or settings.fragility
             or settings.greed
             or any(template.deadline or template.timeout for template in self.templates)
-            or any(step[0] in ("cancel", "kill", "crash", "board") for step in steps)
+            or any(step[0] in ("cancel", "kill", "crash", "board", "exit") for step in steps)
         )
 
 
@@ -350,6 +353,8 @@ def scenario_of(seed: int) -> Scenario:
     scenario = _Author(seed).write()
     _add_terms(scenario)
     _add_needs(scenario)
+    if not scenario.is_calm:
+        _add_restarts(scenario)
     return scenario
 
 
@@ -399,3 +404,24 @@ def _add_terms(scenario: Scenario) -> None:
                 template.deadline = pick([0.002, 0.02, 0.2])
             if chance() < 0.1:
                 template.timeout = pick([0.002, 0.02, 0.2])
+
+
+def _add_restarts(scenario: Scenario) -> None:
+    """Let some actors be restarted, and some methods end the process of theirs."""
+    chosen = random.Random(scenario.seed + 0.25)  # apart, as above
+    chance, pick = chosen.random, chosen.choice
+    for template in scenario.templates:
+        if template.kind == ACTOR and chance() < 0.6:
+            template.max_restarts = pick([1, 2, 5, -1])
+            template.max_task_retries = pick([0, 0, 1, 3, -1])
+        elif template.kind == METHOD:
+            if chance() < 0.2:
+                template.max_task_retries = pick([0, 1, -1])
+            if chance() < 0.1:
+                template.steps.append(["crash", pick([1, 1, 2, 9])])
+            elif chance() < 0.03:
+                template.steps.append(["exit"])
+    for steps in scenario.drivers:
+        for step in steps:
+            if step[0] == "kill" and chance() < 0.5:
+                step.append(True)

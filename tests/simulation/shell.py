@@ -33,6 +33,8 @@ class Shell:
             commands.RecallTasks: self._recall,
             commands.InterruptTask: self._interrupt,
             commands.EndTask: self._end_task,
+            commands.RestartActor: self._restart_actor,
+            commands.EndActor: self._end_actor,
             commands.ReportDeadlock: self._report_deadlock,
         }
 
@@ -137,6 +139,12 @@ class Shell:
     def _end_task(self, command: commands.EndTask) -> None:
         task = self.world.tasks[command.task_id]
         self.world.driver.settle(task, self.world.checks.failure_of(task, command))
+
+    def _restart_actor(self, command: commands.RestartActor) -> None:
+        self.world.driver.restarts(self.world.actors[command.actor_id])
+
+    def _end_actor(self, command: commands.EndActor) -> None:
+        self.world.checks.actor_ends(self.world.actors[command.actor_id])
 
     def _report_deadlock(self, command: commands.ReportDeadlock) -> None:
         worker = self.world.checks.reachable(command.worker_id)

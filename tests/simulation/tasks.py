@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from flame_remote._ids import ActorId, TaskId
+from flame_remote._scheduling.actors import MAX_LOST_IN_A_ROW
 from flame_remote._scheduling.records import TaskRecord
 from flame_remote._spec import TaskSpec
 
@@ -114,6 +115,8 @@ class SimActor:
         "in_flight",
         "last_sent",
         "last_started",
+        "restarts",
+        "restarts_in_a_row",
         "waiting",
     )
 
@@ -127,10 +130,13 @@ class SimActor:
         self.in_flight: dict[TaskId, SimTask] = {}
         self.last_sent: dict[object, int] = {}  # the order of the call sent last, for each caller
         self.last_started: dict[object, int] = {}
+        self.restarts = 0
+        self.restarts_in_a_row = 0  # since it was constructed
 
     def note_end(self, end: str) -> None:
         """Note why it is no more; what was called before the last handle went still runs."""
-        if self.end in ("", "released"):
+        may_come_back = self.end == "lost" and end != "released"
+        if self.end in ("", "released") or may_come_back:
             self.end = end
 
     def add(self, task: SimTask) -> None:
@@ -143,6 +149,30 @@ class SimActor:
         """Note that a call was sent to the actor's worker."""
         del self.waiting[task.caller][task.id]
         self.in_flight[task.id] = task
+
+    def restarted(self) -> None:
+        """Its worker was lost, and with that what it was sent: all of it is to be sent again."""
+        self.restarts += 1
+        self.restarts_in_a_row += 1
+        calls, self.in_flight = list(self.in_flight.values()), {}
+        for task in reversed(calls):
+            caller = task.caller
+            self.waiting[caller] = {task.id: task, **self.waiting.get(caller, {})}
+            self.last_sent[caller] = min(self.last_sent[caller], task.order - 1)
+            started = self.last_started.get(caller, 0)
+            self.last_started[caller] = min(started, task.order - 1)
+
+    @property
+    def has_restarts_left(self) -> bool:
+        """Whether it must be constructed again if its worker is lost now."""
+        most = self.creation.template.max_restarts
+        is_hopeless = self.restarts_in_a_row >= MAX_LOST_IN_A_ROW
+        return not is_hopeless and (most < 0 or self.restarts < most)
+
+    def retries_of(self, task: SimTask) -> int:
+        """Return how often a call may be lost with its worker and run again, -1 for any."""
+        own = task.template.max_task_retries
+        return (self.creation.template.max_task_retries or 0) if own is None else own
 
     def ended(self, task: SimTask) -> None:
         """Note that a call has ended, wherever it was."""

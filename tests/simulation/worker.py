@@ -37,6 +37,7 @@ class SimWorker:
         self.booted = False
         self.alive = True
         self.stopping = False
+        self.leaving = False  # by its actor's own wish: it starts nothing more
         self.beside = False  # calls run beside each other
         self.mail: deque[tuple[Callable[[Any], None], Any]] = deque()  # before it has booted
         self.inbox: deque[SimTask] = deque()
@@ -129,7 +130,15 @@ class SimWorker:
         self.stopping = True
         self._go_on()
 
+    def leave(self) -> None:
+        """The actor here has decided to end."""
+        self.leaving = self.stopping = True
+        self.inbox.clear()
+        self.say(self.world.driver.on_exit)
+
     def on_tasks(self, tasks: list[SimTask]) -> None:
+        if self.leaving:
+            return
         if self.stack and self.stack[-1].request is not None and self.actor is None:
             self._give_back(tasks)
             return
@@ -234,7 +243,9 @@ class SimWorker:
         return self.actor.creation.template.max_concurrency
 
     def _start(self, task: SimTask) -> None:
-        if task.spec.target.max_retries == 0 and self.actor is None:
+        if task.spec.target.max_retries == 0 and (
+            self.actor is None or self.actor.creation.template.max_restarts
+        ):
             self._flush()  # results before it must not be lost without its being counted
         self.last_started = task.id
         task.starts += 1

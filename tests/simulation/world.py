@@ -16,7 +16,7 @@ from typing import Any, Final
 from flame_remote._environment import Environment
 from flame_remote._ids import TaskId, id_source
 from flame_remote._scheduling.scheduler import Scheduler
-from flame_remote._spec import CallLimits, Demand, Target, TargetKind, TaskSpec
+from flame_remote._spec import CallLimits, Demand, Restarts, Target, TargetKind, TaskSpec
 
 from . import bodies, oracle
 from .checks import Checks
@@ -120,6 +120,8 @@ class World:
     def make_actor(self, frame: Frame, number: int) -> None:
         """Construct an actor."""
         task = self._new_task(frame, number, None, (), None)
+        if task.template.max_restarts:
+            frame.made.pop()  # nobody takes for a value what may come more than once
         actor = task.actor = SimActor(task.id)
         actor.creation = task
         frame.handles.append(actor)
@@ -149,13 +151,13 @@ class World:
             self.driver.drain()
             self.driver.on_cancel(None, (task, force))
 
-    def kill(self, frame: Frame, actor: SimActor) -> None:
-        """End an actor at once."""
+    def kill(self, frame: Frame, actor: SimActor, *, may_restart: bool) -> None:
+        """End an actor, or its process, at once."""
         if frame.worker is not None:
-            frame.worker.say(self.driver.on_kill, actor)
+            frame.worker.say(self.driver.on_kill, (actor, may_restart))
         else:
             self.driver.drain()
-            self.driver.on_kill(None, actor)
+            self.driver.on_kill(None, (actor, may_restart))
 
     def post(self, frame: Frame, task: SimTask) -> None:
         """Pin the ref of a call to the board."""
@@ -262,4 +264,6 @@ def _target(number: int, template: Template) -> Target:
             template.memory,
         ),
         environment=Environment(folder=template.environment) if template.environment else None,
+        restarts=Restarts(template.max_restarts, template.max_task_retries or 0),
+        max_task_retries=template.max_task_retries,
     )
