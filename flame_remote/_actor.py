@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
 from flame_remote._actor_facts import ActorFacts
 from flame_remote._handle import ActorHandle
+from flame_remote._handle_terms import HandleTerms, check_groups
 from flame_remote._options import (
     CONCURRENCY_OF_ASYNC_ACTORS,
     ActorOptions,
@@ -49,6 +50,7 @@ class ActorClass(Generic[T_co]):
         self._source = source
         self._options = options
         self._facts = facts
+        check_groups(facts, options)
         signature = source.signature
         self._check = anything if signature is None else signature.stand_in(source.name)
 
@@ -78,8 +80,10 @@ class ActorClass(Generic[T_co]):
         except TypeError as error:
             raise misfit(error, self._source.name, self._source.signature) from None
         try:
-            service = service_of(ensure_engine(), self._source, self._final_options())
-            return ActorHandle(service.submit(args, kwargs), self._facts, self._options.name)
+            options = self._final_options()
+            service = service_of(ensure_engine(), self._source, options)
+            terms = HandleTerms.of(options, self._facts)
+            return ActorHandle(service.submit(args, kwargs), self._facts, self._options.name, terms)
         except FlameError as error:
             raise seen_from_here(error)  # noqa: B904  the same error
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, ParamSpec, Type
 from flame_remote import _current
 from flame_remote._actor_facts import ActorFacts, MethodFacts
 from flame_remote._current import require_usable
+from flame_remote._handle_terms import HandleTerms, check_group
 from flame_remote._ids import show
 from flame_remote._options import MethodOptions, MethodOptionsDict, changed, nearest
 from flame_remote._own_frames import seen_from_here
@@ -39,11 +40,19 @@ class ActorHandle(Generic[T_co]):
     _flame_ref: ObjectRef[Any]
     _flame_facts: ActorFacts
     _flame_label: str
+    _flame_terms: HandleTerms | None
 
-    def __init__(self, ref: ObjectRef[Any], facts: ActorFacts, label: str = "") -> None:
+    def __init__(
+        self,
+        ref: ObjectRef[Any],
+        facts: ActorFacts,
+        label: str = "",
+        terms: HandleTerms | None = None,
+    ) -> None:
         self._flame_ref = ref
         self._flame_facts = facts
         self._flame_label = label
+        self._flame_terms = terms
         self.__doc__ = facts.doc
 
     def __del__(self) -> None:
@@ -63,7 +72,12 @@ class ActorHandle(Generic[T_co]):
                 f"methods: {', '.join(public) or 'none'}"
             )
         made: ActorMethod[..., Any] = ActorMethod(
-            self._flame_ref, self._flame_label or facts.name, name, method, MethodOptions()
+            self._flame_ref,
+            self._flame_label or facts.name,
+            name,
+            method,
+            method.options or MethodOptions(),
+            self._flame_terms,
         )
         self.__dict__[name] = made
         return made
@@ -92,7 +106,12 @@ class ActorHandle(Generic[T_co]):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ActorHandle, (self._flame_ref, self._flame_facts, self._flame_label)
+        return ActorHandle, (
+            self._flame_ref,
+            self._flame_facts,
+            self._flame_label,
+            self._flame_terms,
+        )
 
 
 class ActorMethod(Generic[P, R_co]):
@@ -109,6 +128,7 @@ class ActorMethod(Generic[P, R_co]):
         name: str,
         facts: MethodFacts,
         options: MethodOptions,
+        terms: HandleTerms | None = None,
     ) -> None:
         self.__name__ = name
         self.__qualname__ = f"{actor_name}.{name}"
@@ -119,7 +139,15 @@ class ActorMethod(Generic[P, R_co]):
         self._options = options
         signature = facts.signature
         self._check = anything if signature is None else signature.stand_in(self.__qualname__)
-        self._service = MethodService(instance, actor_name, name, signature, options)
+        self._terms = terms
+        if options.concurrency_group:
+            known = () if terms is None else terms.groups
+            check_group(f"the method {self.__qualname__}", options.concurrency_group, known)
+        self._service = (
+            MethodService(instance, actor_name, name, signature, options)
+            if terms is None
+            else terms.service(instance, actor_name, name, facts, options)
+        )
 
     def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> ObjectRef[R_co]:
         """Start a call of the method in the instance's worker; return at once, with a ref.
@@ -132,6 +160,7 @@ class ActorMethod(Generic[P, R_co]):
             TypeError: the arguments do not fit the method's signature.
             SerializationError: an argument cannot travel.
             SessionEndedError: the instance belongs to a session that has ended.
+            PendingCallsLimitError: no more calls may be made through this handle now.
         """
         try:
             self._check(*args, **kwargs)
@@ -156,7 +185,9 @@ class ActorMethod(Generic[P, R_co]):
             TypeError: an option is of the wrong type.
         """
         new = changed(self._options, options, f"the method {self.__qualname__}")
-        return ActorMethod(self._instance, self._actor_name, self.__name__, self._facts, new)
+        return ActorMethod(
+            self._instance, self._actor_name, self.__name__, self._facts, new, self._terms
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
@@ -168,5 +199,11 @@ class ActorMethod(Generic[P, R_co]):
         return f"<remote method {self.__qualname__}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        name = self.__name__
-        return ActorMethod, (self._instance, self._actor_name, name, self._facts, self._options)
+        return ActorMethod, (
+            self._instance,
+            self._actor_name,
+            self.__name__,
+            self._facts,
+            self._options,
+            self._terms,
+        )

@@ -48,6 +48,8 @@ class ActorOptionsDict(TypedDict, total=False):
     max_retries: int
     max_concurrency: int
     name: str
+    concurrency_groups: Mapping[str, int]
+    max_pending_calls: int | None
 
 
 class MethodOptionsDict(TypedDict, total=False):
@@ -57,6 +59,7 @@ class MethodOptionsDict(TypedDict, total=False):
     num_returns: int
     timeout: float | None
     deadline: float | None
+    concurrency_group: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,9 @@ class ActorOptions:
     `num_cpus`, `num_gpus` and `resources` are taken as long as the instance lives; an actor takes
     no CPU unless asked. `max_retries` is how often the construction is started again when its
     process dies. `max_concurrency` calls run at the same time; 0 means that the class decides:
-    1, or 1000 with an `async def` method.
+    1, or 1000 with an `async def` method. Calls in one of the `concurrency_groups` have a limit of
+    their own, and wait for nobody in another. At most `max_pending_calls` calls made through one
+    handle are under way or wait, -1 for any number.
     """
 
     num_cpus: float = 0
@@ -126,6 +131,8 @@ class ActorOptions:
     max_retries: int = 0
     max_concurrency: int = 0
     name: str = ""
+    concurrency_groups: tuple[tuple[str, int], ...] = ()
+    max_pending_calls: int = -1
 
     def amounts(self) -> dict[str, float]:
         """Return what an instance takes while it lives, by the names that engines use."""
@@ -137,13 +144,14 @@ class MethodOptions:
     """The options of a call on an actor.
 
     `name` stands for the method in messages; `num_returns`, `timeout` and `deadline` are as in
-    TaskOptions.
+    TaskOptions. The call runs in `concurrency_group`, one of those that its class has.
     """
 
     name: str = ""
     num_returns: int = 1
     timeout: float | None = None
     deadline: float | None = None
+    concurrency_group: str = ""
 
     def limits(self) -> CallLimits:
         """Return how long a call may take."""
@@ -273,6 +281,22 @@ def _concurrency(name: str, value: object) -> int:
     return whole_number(name, value, at_least=1)
 
 
+def _concurrency_groups(name: str, value: object) -> tuple[tuple[str, int], ...]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict such as {{'io': 2}}, not {_shown(value)}")
+    for key in value:
+        _name(f"a name in {name}", key)
+    return tuple(
+        (key, whole_number(f"{name}[{key!r}]", value[key], at_least=1)) for key in sorted(value)
+    )
+
+
+def _pending_calls(name: str, value: object) -> int:
+    if value is None or value == -1:
+        return -1
+    return whole_number(name, value, at_least=1)
+
+
 def _name(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {_shown(value)}")
@@ -301,4 +325,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "priority": _priority,
     "backpressure": _backpressure,
     "max_calls": _call_count,
+    "concurrency_group": _name,
+    "concurrency_groups": _concurrency_groups,
+    "max_pending_calls": _pending_calls,
 }

@@ -91,7 +91,9 @@ class Target:
     `id` is derived from the content, so the same function exported by two processes is one
     target. `code` is a pickle of the function or class; empty for a method, whose instance is
     already there. `refs` are refs that the code closes over; they live as long as the target.
-    `policy` is None unless a Runner made the target.
+    `policy` is None unless a Runner made the target. `groups` are the concurrency groups of an
+    actor, each with how many of its calls run at a time; `max_concurrency` is of all calls then.
+    `group` is the one that a method is called in, "" for none.
     """
 
     id: int
@@ -105,6 +107,8 @@ class Target:
     refs: tuple[ObjectRef[Any], ...] = field(default=())
     policy: ServicePolicy | None = None
     limits: CallLimits = UNLIMITED
+    groups: tuple[tuple[str, int], ...] = ()
+    group: str = ""
     # As Engine.target_events: what tells the engine how long the code is needed.
     events: deque[int] | None = None
 

@@ -40,6 +40,8 @@ class Engine(ABC):
     compares: bool = False
     # Whether calls go on while their caller does something else; constant.
     runs_ahead: bool = True
+    # Whether calls of an actor can be told apart by concurrency groups; constant.
+    has_groups: bool = False
     # Whether a done callback may wait for something; constant.
     callbacks_may_wait: bool = True
     # The cluster that the engine runs on; constant. None where code need not be shipped.

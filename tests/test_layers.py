@@ -45,6 +45,8 @@ LAYERS: Final = [
         "_map",
         "_actor",
         "_handle",
+        "_handle_terms",
+        "_pending_calls",
         "_typed_actor",
         "_actor_pool",
         "_queue",

@@ -62,6 +62,7 @@ class InlineEngine(Engine):
     """Runs tasks in the calling thread. Safe to call from any thread."""
 
     runs_ahead = False
+    has_groups = True
 
     def __init__(self, config: Config) -> None:
         # Constant after construction.
@@ -124,7 +125,7 @@ class InlineEngine(Engine):
             if target.kind is TargetKind.ACTOR:
                 self._objects.add_actor(spec.id, target.name)
                 amounts = {name: units / Demand.UNIT for name, units in target.demand}
-                actor = InlineActor(target.name, target.max_concurrency, amounts)
+                actor = InlineActor(target.name, target.max_concurrency, amounts, target.groups)
                 actor.creation = spec
                 self._actors[spec.id] = actor
             else:

@@ -140,6 +140,8 @@ class Inbound:
             message.method,
             tuple(_HeldRef(object_id) for object_id in message.refs),  # type: ignore[misc]
             limits=CallLimits(*message.limits) if message.limits else UNLIMITED,
+            groups=message.groups,
+            group=message.group,
             events=self._core.targets.events,
         )
 

@@ -50,18 +50,21 @@ class LoadTarget(NamedTuple):
     code: bytes
     max_concurrency: int
     path: list[str] | None
+    groups: tuple[tuple[str, int], ...] = ()
 
 
 class About(NamedTuple):
     """What is special about a task that follows; most have none of this.
 
     `returns`: its value is taken apart into so many; None if it is kept as it is. `failures` says
-    of each attempt that has raised before what there is to say.
+    of each attempt that has raised before what there is to say. `group` is the concurrency group
+    that an actor's call is in, "" for none.
     """
 
     task_id: int
     returns: int | None
     failures: tuple[str, ...]
+    group: str = ""
 
 
 class UnloadTarget(NamedTuple):
@@ -223,6 +226,8 @@ class ExportTarget(NamedTuple):
     method: str
     refs: tuple[int, ...]
     limits: tuple[Any, ...] = ()
+    groups: tuple[tuple[str, int], ...] = ()
+    group: str = ""
 
 
 class Put(NamedTuple):

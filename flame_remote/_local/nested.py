@@ -66,6 +66,7 @@ Callback = Callable[[ObjectRef[Any]], object]
 class WorkerEngine(Engine):
     """What `flame.get` and the others use inside a task. Safe to call from any thread."""
 
+    has_groups = True
     callbacks_may_wait = False  # they run in the thread that reads what would end the wait
 
     def __init__(self, session: str, worker: Worker, resources: Mapping[str, float]) -> None:
@@ -321,4 +322,6 @@ def _exported(target: Target) -> ExportTarget:
         target.method,
         tuple(ref._id for ref in target.refs),
         () if target.limits is UNLIMITED else astuple(target.limits),
+        target.groups,
+        target.group,
     )

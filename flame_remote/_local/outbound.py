@@ -73,7 +73,8 @@ class Outbound:
         worker.path = path or worker.path
         kind, concurrency = target.kind.value, target.max_concurrency
         self._core.crew.send(
-            worker, LoadTarget(target.id, kind, target.name, target.code, concurrency, path)
+            worker,
+            LoadTarget(target.id, kind, target.name, target.code, concurrency, path, target.groups),
         )
 
     def unload(self, target_id: int) -> None:

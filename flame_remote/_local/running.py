@@ -252,16 +252,16 @@ class Runner:
         self._actor_name = target.name
         self._instance = cls(*args, **kwargs)
         if has_async_methods(cls):
-            self._calls = AsyncCalls(self, self._worker, target.max_concurrency)
+            self._calls = AsyncCalls(self, self._worker, _limits(target))
         elif target.max_concurrency > 1:
-            self._calls = ThreadedCalls(self, self._worker, target.max_concurrency)
+            self._calls = ThreadedCalls(self, self._worker, _limits(target))
         if self._calls is not None:
             self._worker.interrupt_call = self._calls.interrupt
             self._worker.serve_calls = self._calls.serve
 
     def _await(self, task_id: TaskId, coroutine: Any) -> tuple[bool, Any]:
         if self._awaited is None:
-            self._awaited = AsyncCalls(self, self._worker, 1)
+            self._awaited = AsyncCalls(self, self._worker, {"": 1})
         self._worker.interrupt_call = self._awaited.interrupt
         try:
             if self._shelter.take(task_id):  # a cancel that came before that
@@ -270,6 +270,11 @@ class Runner:
             return self._awaited.run(task_id, coroutine)
         finally:
             self._worker.interrupt_call = _cannot_interrupt
+
+    def group_of(self, task_id: TaskId) -> str:
+        """Return the concurrency group of a call that has not begun, "" for none. Any thread."""
+        about = self._abouts.get(task_id)
+        return "" if about is None else about.group
 
     # --- results ------------------------------------------------------------------------
 
@@ -337,6 +342,12 @@ class Runner:
             self._storage.give_back(taken)
             raise
         return (task_id, int(Kind.SEVERAL), tuple(outcomes), ()), keep
+
+
+def _limits(target: LoadTarget) -> dict[str, int]:
+    """Return how many calls run at a time in each concurrency group, in "" those in none."""
+    groups = dict(target.groups)
+    return {"": target.max_concurrency - sum(groups.values()), **groups}
 
 
 def _failed(task_id: TaskId, data: bytes) -> ResultEntry:

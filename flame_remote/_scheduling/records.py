@@ -12,6 +12,9 @@ from flame_remote._spec import TaskSpec
 from .resources import Lease
 from .states import ActorState, Ending, TaskState
 
+# Whose calls on an actor keep their order: a caller's, of each concurrency group by themselves.
+Caller = int | tuple[int, str]
+
 
 class Terms:
     """What a task has beside the ordinary: few have any of this."""
@@ -62,7 +65,7 @@ class TaskRecord:
         self.attempts = 0  # times it was running when its worker was lost
         self.depth = 0  # how many tasks it is nested in; deeper ones run first
         self.cancelling = False
-        self.caller = 0  # of an actor's method: whose calls keep their order
+        self.caller: Caller = 0  # of an actor's method: whose calls keep their order
         self.worker_id: WorkerId = 0
         self.lease: Lease | None = None  # what it runs under on its worker
         self.started = False  # it has waited for objects there, so it had started
@@ -165,6 +168,7 @@ class ActorRecord:
         "creation",
         "id",
         "in_flight",
+        "in_group",
         "is_timed",
         "queues",
         "released",
@@ -181,5 +185,6 @@ class ActorRecord:
         self.is_timed = False  # the time that some of its calls may run is limited
         # Calls that were not sent yet, in order for each caller. One that ended meanwhile stays
         # until it comes up; an empty queue goes.
-        self.queues: dict[int, deque[TaskRecord]] = {}
+        self.queues: dict[Caller, deque[TaskRecord]] = {}
         self.in_flight: dict[TaskId, TaskRecord] = {}
+        self.in_group: dict[str, int] = {}  # how many of those, where there are groups

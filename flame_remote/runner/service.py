@@ -24,7 +24,7 @@ from flame_remote._spec import (
 from flame_remote._wire.arguments import ALL, pack_arguments
 from flame_remote._wire.packing import NUMBERS, Packed
 from flame_remote.engine import Engine
-from flame_remote.exceptions import SessionEndedError
+from flame_remote.exceptions import InvalidOptionError, SessionEndedError
 
 from .source import Source, by_name, export
 
@@ -175,6 +175,14 @@ class ActorService(Service):
             UnschedulableError: the engine can never meet the options.
         """
         concurrency = options.max_concurrency or 1
+        if options.concurrency_groups:
+            if not engine.has_groups:
+                raise InvalidOptionError(
+                    f"{options.name or source.name} cannot have concurrency_groups on a Flame "
+                    "cluster: its calls have one limit there, max_concurrency; or use "
+                    'flame.init("embedded")'
+                )
+            concurrency += sum(limit for _, limit in options.concurrency_groups)
         code = export(source.value)
         target = target_of(engine, source.name, code, options, TargetKind.ACTOR, concurrency)
         super().__init__(engine, target, source.signature)
@@ -196,7 +204,8 @@ class MethodService(Service):
         limits = options.limits()
         if limits is not UNLIMITED:
             instance._engine.check_limits(f"{actor_name}.{method}", limits)
-        target = _method_target(options.name or f"{actor_name}.{method}", method, limits)
+        name = options.name or f"{actor_name}.{method}"
+        target = _method_target(name, method, limits, options.concurrency_group)
         super().__init__(instance._engine, target, signature)
         self._engine_submit = returning(instance._engine, options.num_returns)
         self._instance = instance
@@ -246,15 +255,16 @@ def target_of(
         refs=tuple(refs),
         policy=policy,
         limits=limits,
+        groups=options.concurrency_groups if isinstance(options, ActorOptions) else (),
         events=engine.target_events,
     )
 
 
 @lru_cache(maxsize=1024)
-def _method_target(name: str, method: str, limits: CallLimits) -> Target:
+def _method_target(name: str, method: str, limits: CallLimits, group: str) -> Target:
     """Return the target of a method; equal for all instances and all classes of that name."""
     return Target(
-        id=_target_id(b"", TargetKind.METHOD.value, name, method, repr(limits)),
+        id=_target_id(b"", TargetKind.METHOD.value, name, method, repr(limits), group),
         kind=TargetKind.METHOD,
         name=name,
         code=b"",
@@ -262,6 +272,7 @@ def _method_target(name: str, method: str, limits: CallLimits) -> Target:
         max_retries=0,
         method=method,
         limits=limits,
+        group=group,
     )
 
 
