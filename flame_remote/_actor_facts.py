@@ -20,6 +20,7 @@ class MethodFacts:
     doc: str | None
     signature: CallSignature | None
     options: MethodOptions | None = None  # what `@flame.method(...)` says
+    makes_items: bool = False  # it is a generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,12 @@ class ActorFacts:
             if not callable(value) or isinstance(raw, (property, type)):
                 continue
             bound = not isinstance(raw, (staticmethod, classmethod))
+            is_async_generator = inspect.isasyncgenfunction(value)
             methods[name] = MethodFacts(
                 inspect.getdoc(value),
                 CallSignature.of(value, bound=bound),
                 getattr(value, "_flame_method_options", None),
+                is_async_generator or inspect.isgeneratorfunction(value),
             )
-            has_async = has_async or inspect.iscoroutinefunction(value)
+            has_async = has_async or is_async_generator or inspect.iscoroutinefunction(value)
         return cls(actor.__name__, actor.__doc__, methods, has_async)

@@ -13,7 +13,7 @@ from flame_remote._options import MethodOptions, MethodOptionsDict, changed, nea
 from flame_remote._own_frames import seen_from_here
 from flame_remote._refs import ObjectRef
 from flame_remote._signature import anything, misfit
-from flame_remote.exceptions import FlameError
+from flame_remote.exceptions import FlameError, InvalidOptionError
 from flame_remote.runner.service import MethodService
 
 if TYPE_CHECKING:
@@ -148,6 +148,42 @@ class ActorMethod(Generic[P, R_co]):
             if terms is None
             else terms.service(instance, actor_name, name, facts, options)
         )
+        if facts.makes_items and options.num_returns == 1:
+            self._set_up_stream()
+        elif options.backpressure is not None:
+            raise InvalidOptionError(
+                f"the method {self.__qualname__} cannot have backpressure: that is for generator "
+                "methods whose items come one by one"
+            )
+
+    def _set_up_stream(self) -> None:
+        """Make calls return a generator of refs; see `_stream.py`."""
+        from flame_remote._stream import check_stream_options
+
+        check_stream_options(self.__qualname__, self._options)
+        self.remote = self._start_stream  # type: ignore[method-assign]
+
+    def _start_stream(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Start the generator in the instance's worker; return an ObjectRefGenerator at once.
+
+        Each item is a call of its own: other calls of the instance come between.
+        """
+        from flame_remote._far_ends import MethodEnd
+        from flame_remote._stream import start_method_stream
+
+        signature = self._facts.signature
+        try:
+            self._check(*args, **kwargs)
+        except TypeError as error:
+            raise misfit(error, self.__qualname__, signature) from None
+        try:
+            require_usable(self._service.engine, f"the actor {self._actor_name}")
+            threaded = self._terms is not None and self._terms.several
+            name, options = self.__name__, self._options
+            far = MethodEnd(self._instance, self._actor_name, name, options, threaded)
+            return start_method_stream(far, signature, self._options, args, kwargs)
+        except FlameError as error:
+            raise seen_from_here(error)  # noqa: B904  the same error
 
     def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> ObjectRef[R_co]:
         """Start a call of the method in the instance's worker; return at once, with a ref.

@@ -60,6 +60,7 @@ class MethodOptionsDict(TypedDict, total=False):
     timeout: float | None
     deadline: float | None
     concurrency_group: str
+    backpressure: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,8 @@ class MethodOptions:
     """The options of a call on an actor.
 
     `name` stands for the method in messages; `num_returns`, `timeout` and `deadline` are as in
-    TaskOptions. The call runs in `concurrency_group`, one of those that its class has.
+    TaskOptions, and so is `backpressure`, of a generator method. The call runs in
+    `concurrency_group`, one of those that its class has.
     """
 
     name: str = ""
@@ -152,6 +154,7 @@ class MethodOptions:
     timeout: float | None = None
     deadline: float | None = None
     concurrency_group: str = ""
+    backpressure: int | None = None
 
     def limits(self) -> CallLimits:
         """Return how long a call may take."""

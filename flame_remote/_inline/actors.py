@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from flame_remote._execute.call import has_async_methods
 from flame_remote._execute.coroutines import LoopThread
+from flame_remote._execute.iterations import Iterations
 from flame_remote._ids import TaskId
 from flame_remote._spec import TaskSpec
 
@@ -28,6 +29,7 @@ class InlineActor:
         self.limits = dict(groups)
         self.limits[""] = max_concurrency - sum(self.limits.values())
         self.instance: Any = None
+        self.iterations = Iterations()  # of its generator methods
         # The thread of an actor with `async def` methods; all its methods run there.
         self.loop: LoopThread | None = None
         self.running: dict[TaskId, str] = {}  # with their groups, in the order of the calls
@@ -41,10 +43,7 @@ class InlineActor:
 
     def move_in(self, instance: Any) -> None:
         """Take the instance that the constructor made."""
-        if any(
-            inspect.iscoroutinefunction(inspect.getattr_static(type(instance), name, None))
-            for name in dir(type(instance))
-        ):
+        if has_async_methods(type(instance)):
             self.loop = LoopThread(f"flame-inline-{self.name}")
         self.instance = instance
 
@@ -53,4 +52,5 @@ class InlineActor:
         loop, self.loop = self.loop, None
         if loop is not None:
             loop.close()
+        self.iterations.clear()
         self.instance = None

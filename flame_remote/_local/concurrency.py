@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
-from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any
 
 from flame_remote._execute.call import execute, execute_coroutine, is_coroutine
@@ -174,12 +173,3 @@ class AsyncCalls(Calls):
             function, args, kwargs = self._runner.prepare(entry)
             value = function(*args, **kwargs)
             return await value if is_coroutine(value) else value
-
-
-def has_async_methods(cls: type) -> bool:
-    """Say whether any method of the class is an `async def`."""
-    for name in dir(cls):
-        code = getattr(getattr(cls, name, None), "__code__", None)
-        if code is not None and code.co_flags & CO_COROUTINE:
-            return True
-    return False

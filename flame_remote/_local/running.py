@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any, Final
 
 from flame_remote._execute.attempts import Again, Attempts
-from flame_remote._execute.call import execute, is_coroutine
+from flame_remote._execute.call import execute, has_async_methods, is_coroutine
 from flame_remote._execute.failure import encode_error, encode_failure
+from flame_remote._execute.iterations import Iterations, method_in
 from flame_remote._execute.result import cannot_rebuild, pack_result
 from flame_remote._execute.several import Several, TakenApart
 from flame_remote._ids import ObjectId, TaskId
@@ -27,7 +28,7 @@ from flame_remote.exceptions import (
 )
 
 from .arena import Extent
-from .concurrency import AsyncCalls, Calls, ThreadedCalls, has_async_methods
+from .concurrency import AsyncCalls, Calls, ThreadedCalls
 from .messages import About, LoadTarget, ResultEntry, TaskEntry, Value
 from .output import TaskOutput
 from .shelter import Struck
@@ -57,6 +58,7 @@ class Runner:
         self._targets: dict[int, LoadTarget] = {}
         self._functions: dict[int | str, Callable[..., Any]] = {}
         self._instance: Any = None  # of the actor that lives here
+        self._iterations = Iterations()  # of its generator methods
         self._actor_name = ""
         self._calls: Calls | None = None  # if that actor runs several calls at a time
         self._awaited: AsyncCalls | None = None  # runs coroutines of calls that run alone
@@ -86,6 +88,7 @@ class Runner:
     def close(self) -> None:
         """Let go of the instance that lives here, so that its own clean-up runs."""
         self._functions.clear()
+        self._iterations.clear()
         self._instance = None
         if self._awaited is not None:
             self._awaited.close()
@@ -102,7 +105,7 @@ class Runner:
         if target_id == "__call__":  # of the function that is the instance here
             return self._actor_name
         if isinstance(target_id, str):
-            return f"{self._actor_name}.{target_id}"
+            return f"{self._actor_name}.{method_in(target_id)}"
         return self._targets[target_id].name
 
     # --- one task -----------------------------------------------------------------------
@@ -226,7 +229,7 @@ class Runner:
         function = self._functions.get(target_id)
         if function is None:
             if isinstance(target_id, str):
-                function = getattr(self._instance, target_id)
+                function = self._iterations.find(self._instance, target_id)
             else:
                 function = self._load_code(self._targets[target_id])
             self._functions[target_id] = function

@@ -10,7 +10,7 @@ from typing import Final
 from flame_remote._ids import ActorId, TaskId, WorkerId, origin_of
 from flame_remote._spec import TargetKind, TaskSpec
 
-from .records import ActorRecord, Caller, TaskRecord
+from .records import ActorRecord, TaskRecord
 from .states import (
     ACTOR_TRANSITIONS,
     TASK_TRANSITIONS,
