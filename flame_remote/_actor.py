@@ -17,6 +17,7 @@ from flame_remote._options import (
 )
 from flame_remote._own_frames import seen_from_here
 from flame_remote._registry import service_of
+from flame_remote._replicas import Replicas
 from flame_remote._session import ensure_engine
 from flame_remote._signature import anything, misfit
 from flame_remote.exceptions import FlameError
@@ -83,7 +84,12 @@ class ActorClass(Generic[T_co]):
             options = self._final_options()
             service = service_of(ensure_engine(), self._source, options)
             terms = HandleTerms.of(options, self._facts)
-            return ActorHandle(service.submit(args, kwargs), self._facts, self._options.name, terms)
+            if terms is not None and options.replicas != (1, 1):
+                terms.replicas = Replicas.start(service, options.replicas, args, kwargs)
+                instance = terms.replicas.refs()[0]
+            else:
+                instance = service.submit(args, kwargs)
+            return ActorHandle(instance, self._facts, self._options.name, terms)
         except FlameError as error:
             raise seen_from_here(error)  # noqa: B904  the same error
 

@@ -305,4 +305,4 @@ def kill(actor: object) -> None:
         hint = "; to end a task, use cancel()" if type(actor) is ObjectRef else ""
         raise TypeError(f"kill() takes an actor's handle, not {shown(actor)}{hint}")
     require_usable(ref._engine, "an actor handle")
-    ref._engine.kill(ref._id)
+    actor._flame_kill()  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from flame_remote._ids import show
 from flame_remote._options import MethodOptions, MethodOptionsDict, changed, nearest
 from flame_remote._own_frames import seen_from_here
 from flame_remote._refs import ObjectRef
+from flame_remote._replicas import ReplicatedMethod
 from flame_remote._signature import anything, misfit
 from flame_remote.exceptions import FlameError, InvalidOptionError
 from flame_remote.runner.service import MethodService
@@ -88,6 +89,16 @@ class ActorHandle(Generic[T_co]):
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(f"{self!r} is the handle of an instance: use handle.method.remote(...)")
 
+    def _flame_kill(self) -> None:
+        """End the instance at once; of several all."""
+        replicas = None if self._flame_terms is None else self._flame_terms.replicas
+        if replicas is None:
+            self._flame_ref._engine.kill(self._flame_ref._id)
+            return
+        replicas.stop_growing()
+        for ref in replicas.refs():
+            ref._engine.kill(ref._id)
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ActorHandle):
             return self._flame_ref == other._flame_ref
@@ -143,7 +154,7 @@ class ActorMethod(Generic[P, R_co]):
         if options.concurrency_group:
             known = () if terms is None else terms.groups
             check_group(f"the method {self.__qualname__}", options.concurrency_group, known)
-        self._service = (
+        self._service: MethodService | ReplicatedMethod = (
             MethodService(instance, actor_name, name, signature, options)
             if terms is None
             else terms.service(instance, actor_name, name, facts, options)
@@ -180,7 +191,9 @@ class ActorMethod(Generic[P, R_co]):
             require_usable(self._service.engine, f"the actor {self._actor_name}")
             threaded = self._terms is not None and self._terms.several
             name, options = self.__name__, self._options
-            far = MethodEnd(self._instance, self._actor_name, name, options, threaded)
+            replicas = None if self._terms is None else self._terms.replicas
+            instance = self._instance if replicas is None else replicas.choose().ref
+            far = MethodEnd(instance, self._actor_name, name, options, threaded)
             return start_method_stream(far, signature, self._options, args, kwargs)
         except FlameError as error:
             raise seen_from_here(error)  # noqa: B904  the same error

@@ -9,6 +9,7 @@ from flame_remote._actor_facts import ActorFacts, MethodFacts
 from flame_remote._options import ActorOptions, MethodOptions, nearest
 from flame_remote._pending_calls import LimitedMethodService, PendingCalls
 from flame_remote._refs import ObjectRef
+from flame_remote._replicas import Replicas, ReplicatedMethod
 from flame_remote.exceptions import InvalidOptionError
 from flame_remote.runner.service import MethodService
 
@@ -24,13 +25,19 @@ class HandleTerms:
     groups: tuple[str, ...] = ()
     several: bool = False
     pending: PendingCalls | None = None
+    replicas: Replicas | None = None
 
     @classmethod
     def of(cls, options: ActorOptions, facts: ActorFacts) -> HandleTerms | None:
         """Return what a handle under the final options of its class needs; None for nothing."""
         groups = tuple(name for name, _ in options.concurrency_groups)
         several = not facts.has_async_methods and (options.max_concurrency > 1 or bool(groups))
-        if not several and not groups and options.max_pending_calls < 0:
+        if (
+            not several
+            and not groups
+            and options.max_pending_calls < 0
+            and options.replicas == (1, 1)
+        ):
             return None
         limit = options.max_pending_calls
         return cls(groups, several, None if limit < 0 else PendingCalls(limit))
@@ -42,8 +49,12 @@ class HandleTerms:
         name: str,
         facts: MethodFacts,
         options: MethodOptions,
-    ) -> MethodService:
+    ) -> MethodService | ReplicatedMethod:
         """Return what calls a method through this handle."""
+        if self.replicas is not None:
+            return ReplicatedMethod(
+                self.replicas, actor_name, name, facts.signature, options, self.pending
+            )
         if self.pending is None:
             return MethodService(instance, actor_name, name, facts.signature, options)
         return LimitedMethodService(
@@ -52,11 +63,13 @@ class HandleTerms:
 
     def __reduce__(self) -> tuple[Any, ...]:
         limit = None if self.pending is None else self.pending.limit
-        return _rebuilt, (self.groups, self.several, limit)
+        return _rebuilt, (self.groups, self.several, limit, self.replicas)
 
 
-def _rebuilt(groups: tuple[str, ...], several: bool, limit: int | None) -> HandleTerms:
-    return HandleTerms(groups, several, None if limit is None else PendingCalls(limit))
+def _rebuilt(
+    groups: tuple[str, ...], several: bool, limit: int | None, replicas: Replicas | None
+) -> HandleTerms:
+    return HandleTerms(groups, several, None if limit is None else PendingCalls(limit), replicas)
 
 
 def check_group(what: str, group: str, known: tuple[str, ...]) -> None:

@@ -50,6 +50,7 @@ class ActorOptionsDict(TypedDict, total=False):
     name: str
     concurrency_groups: Mapping[str, int]
     max_pending_calls: int | None
+    replicas: int | tuple[int, int]
 
 
 class MethodOptionsDict(TypedDict, total=False):
@@ -123,7 +124,9 @@ class ActorOptions:
     process dies. `max_concurrency` calls run at the same time; 0 means that the class decides:
     1, or 1000 with an `async def` method. Calls in one of the `concurrency_groups` have a limit of
     their own, and wait for nobody in another. At most `max_pending_calls` calls made through one
-    handle are under way or wait, -1 for any number.
+    handle are under way or wait, -1 for any number. A handle stands for `replicas` instances, each
+    with a state of its own, or for the first number at first and more as calls need them, up to the
+    second; each call goes to the one with the least to do.
     """
 
     num_cpus: float = 0
@@ -134,6 +137,7 @@ class ActorOptions:
     name: str = ""
     concurrency_groups: tuple[tuple[str, int], ...] = ()
     max_pending_calls: int = -1
+    replicas: tuple[int, int] = (1, 1)
 
     def amounts(self) -> dict[str, float]:
         """Return what an instance takes while it lives, by the names that engines use."""
@@ -300,6 +304,18 @@ def _pending_calls(name: str, value: object) -> int:
     return whole_number(name, value, at_least=1)
 
 
+def _replicas(name: str, value: object) -> tuple[int, int]:
+    if not isinstance(value, tuple):
+        number = whole_number(name, value, at_least=1)
+        return number, number
+    if len(value) != 2:
+        raise InvalidOptionError(
+            f"{name} must be a number or two, such as 4 or (1, 4), not {value!r:.50}"
+        )
+    least = whole_number(f"the first of {name}", value[0], at_least=1)
+    return least, whole_number(f"the second of {name}", value[1], at_least=least)
+
+
 def _name(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {_shown(value)}")
@@ -331,4 +347,5 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "concurrency_group": _name,
     "concurrency_groups": _concurrency_groups,
     "max_pending_calls": _pending_calls,
+    "replicas": _replicas,
 }

@@ -63,10 +63,42 @@ class PendingCalls:
         self._refs.pop(ref._id, None)
 
 
-class LimitedMethodService(MethodService):
+class CountedMethodService(MethodService):
+    """A method of one instance, for who must know when each call has ended."""
+
+    __slots__ = ("_returns_nothing",)
+
+    def __init__(
+        self,
+        instance: ObjectRef[Any],
+        actor_name: str,
+        method: str,
+        signature: CallSignature | None,
+        options: MethodOptions,
+    ) -> None:
+        super().__init__(instance, actor_name, method, signature, options)
+        self._returns_nothing = options.num_returns == 0
+        if self._returns_nothing:
+            self._engine_submit = self._submit_for_no_parts
+
+    def submit_counted(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[Any, ObjectRef[Any]]:
+        """As `submit`; return also a ref that is there when the call has ended."""
+        made: Any = super().submit(args, kwargs)
+        if self._returns_nothing:
+            return None, made
+        return made, made[0] if isinstance(made, list) else made  # several come together
+
+    def _submit_for_no_parts(self, spec: TaskSpec) -> ObjectRef[Any]:
+        """Hand over a call that returns nothing; return the ref of the call as a whole."""
+        return self.engine.submit(replace(spec, returns=()))
+
+
+class LimitedMethodService(CountedMethodService):
     """A method of one instance, called through a handle with a limit."""
 
-    __slots__ = ("_pending", "_returns_nothing")
+    __slots__ = ("_pending",)
 
     def __init__(
         self,
@@ -79,21 +111,13 @@ class LimitedMethodService(MethodService):
     ) -> None:
         super().__init__(instance, actor_name, method, signature, options)
         self._pending = pending
-        self._returns_nothing = options.num_returns == 0
-        if self._returns_nothing:
-            self._engine_submit = self._submit_for_no_parts
 
     def submit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ObjectRef[Any]:
         """Hand one call to the engine; as in Service. Raises PendingCallsLimitError."""
         self._pending.enter(self.target.name)
         counted: ObjectRef[Any] | None = None
         try:
-            made: Any = super().submit(args, kwargs)
-            counted = made[0] if isinstance(made, list) else made  # several come together
+            made, counted = self.submit_counted(args, kwargs)
         finally:
             self._pending.leave(counted)
-        return None if self._returns_nothing else made  # type: ignore[return-value]
-
-    def _submit_for_no_parts(self, spec: TaskSpec) -> ObjectRef[Any]:
-        """Hand over a call that returns nothing; return the ref of the call as a whole."""
-        return self.engine.submit(replace(spec, returns=()))
+        return made  # type: ignore[no-any-return]

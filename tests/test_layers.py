@@ -46,6 +46,7 @@ LAYERS: Final = [
         "_actor",
         "_handle",
         "_handle_terms",
+        "_replicas",
         "_far_ends",
         "_pending_calls",
         "_typed_actor",

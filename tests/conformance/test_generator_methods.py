@@ -177,13 +177,14 @@ def test_arguments_may_be_refs_and_one_that_failed_fails_the_first_item() -> Non
         raise KeyError("argument")
 
     actor = Plain.remote()
+    iter_of_nothing = (item for item in ())
     assert list(actor.count.remote(flame.put(3)).values()) == [0, 1, 2]
     with pytest.raises(KeyError, match="argument"):
         list(actor.count.remote(fail.remote()).values())
     with pytest.raises(TypeError, match=r"Plain\.count\(\)"):
         actor.count.remote()
     with pytest.raises(flame.SerializationError, match=r"argument 1 \('number'\) of Plain\.count"):
-        actor.count.remote((item for item in ()))
+        actor.count.remote(iter_of_nothing)
 
 
 def test_a_dead_actor_ends_its_iterations_with_an_error() -> None:
@@ -192,8 +193,7 @@ def test_a_dead_actor_ends_its_iterations_with_an_error() -> None:
     next(stream)
     flame.kill(actor)
     with pytest.raises(flame.ActorDiedError):
-        for ref in stream:
-            flame.get(ref)
+        list(stream.values())
 
 
 def test_tasks_and_actors_use_generator_methods_too() -> None:
