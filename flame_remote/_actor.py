@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
 from flame_remote._actor_facts import ActorFacts
 from flame_remote._handle import ActorHandle
-from flame_remote._named_actors import make_named, require_name
+from flame_remote._handle_terms import HandleTerms, check_groups
+from flame_remote._named_actors import check_name, make_named
 from flame_remote._options import (
     CONCURRENCY_OF_ASYNC_ACTORS,
     ActorOptions,
@@ -17,6 +18,7 @@ from flame_remote._options import (
 )
 from flame_remote._own_frames import seen_from_here
 from flame_remote._registry import service_of
+from flame_remote._replicas import Replicas
 from flame_remote._session import ensure_engine
 from flame_remote._signature import anything, misfit
 from flame_remote.exceptions import FlameError
@@ -52,6 +54,7 @@ class ActorClass(Generic[T_co]):
         self._source = source
         self._options = options
         self._facts = facts
+        check_groups(facts, options)
         signature = source.signature
         self._check = anything if signature is None else signature.stand_in(source.name)
 
@@ -84,11 +87,17 @@ class ActorClass(Generic[T_co]):
         try:
             options = self._final_options()
             service = service_of(ensure_engine(), self._source, options)
+            terms = HandleTerms.of(options, self._facts)
+            check_name(options, f"the class {self._source.name}")
             if options.name:
                 named = cast("ActorService", service)
-                return make_named(named, options, self._facts, args, kwargs)
-            require_name(options, f"the class {self._source.name}")
-            return ActorHandle(service.submit(args, kwargs), self._facts)
+                return make_named(named, options, self._facts, terms, args, kwargs)
+            if terms is not None and options.replicas != (1, 1):
+                terms.replicas = Replicas.start(service, options.replicas, args, kwargs)
+                instance = terms.replicas.refs()[0]
+            else:
+                instance = service.submit(args, kwargs)
+            return ActorHandle(instance, self._facts, terms=terms)
         except FlameError as error:
             raise seen_from_here(error)  # noqa: B904  the same error
 

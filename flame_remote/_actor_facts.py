@@ -6,6 +6,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Final
 
+from flame_remote._options import MethodOptions
 from flame_remote._signature import CallSignature
 
 # What `flame.Actor` adds to a class; these are no methods of the instance.
@@ -18,6 +19,8 @@ class MethodFacts:
 
     doc: str | None
     signature: CallSignature | None
+    options: MethodOptions | None = None  # what `@flame.method(...)` says
+    makes_items: bool = False  # it is a generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,12 @@ class ActorFacts:
             if not callable(value) or isinstance(raw, (property, type)):
                 continue
             bound = not isinstance(raw, (staticmethod, classmethod))
-            methods[name] = MethodFacts(inspect.getdoc(value), CallSignature.of(value, bound=bound))
-            has_async = has_async or inspect.iscoroutinefunction(value)
+            is_async_generator = inspect.isasyncgenfunction(value)
+            methods[name] = MethodFacts(
+                inspect.getdoc(value),
+                CallSignature.of(value, bound=bound),
+                getattr(value, "_flame_method_options", None),
+                is_async_generator or inspect.isgeneratorfunction(value),
+            )
+            has_async = has_async or is_async_generator or inspect.iscoroutinefunction(value)
         return cls(actor.__name__, actor.__doc__, methods, has_async)

@@ -307,7 +307,7 @@ def kill(actor: object, *, no_restart: bool = True) -> None:
         hint = "; to end a task, use cancel()" if type(actor) is ObjectRef else ""
         raise TypeError(f"kill() takes an actor's handle, not {shown(actor)}{hint}")
     require_usable(ref._engine, "an actor handle")
-    ref._engine.kill(ref._id, may_restart=not no_restart)
+    actor._flame_kill(may_restart=not no_restart)  # type: ignore[attr-defined]
 
 
 def exit_actor() -> NoReturn:

@@ -20,6 +20,7 @@ from flame_remote.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from flame_remote._handle_terms import HandleTerms
     from flame_remote._options import ActorOptions
     from flame_remote.engine import Engine
     from flame_remote.runner.service import ActorService
@@ -50,6 +51,7 @@ def make_named(
     service: ActorService,
     options: ActorOptions,
     facts: ActorFacts,
+    terms: HandleTerms | None,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> ActorHandle[Any]:
@@ -58,7 +60,7 @@ def make_named(
     Raises what `ActorClass.remote` raises.
     """
     namespace = options.namespace or DEFAULT_NAMESPACE
-    handle = pickle.dumps((facts, options.name), 5)
+    handle = pickle.dumps((facts, options.name, terms), 5)
     naming = Naming(options.name, namespace, handle, options.lifetime == "detached")
     while True:
         # Whoever comes second finds what the first has made; a loop, because that may end before.
@@ -68,14 +70,17 @@ def make_named(
             except ActorNotFoundError:
                 pass
         try:
-            return ActorHandle(service.submit_named(naming, args, kwargs), facts, options.name)
+            ref = service.submit_named(naming, args, kwargs)
+            return ActorHandle(ref, facts, options.name, terms)
         except ActorAlreadyExistsError:
             if not options.get_if_exists:
                 raise
 
 
-def require_name(options: ActorOptions, what: str) -> None:
-    """Raise InvalidOptionError if an option says something about a name that is not there."""
+def check_name(options: ActorOptions, what: str) -> None:
+    """Raise InvalidOptionError if options say something about a name that cannot be."""
+    if options.name and options.replicas != (1, 1):
+        raise InvalidOptionError(f"{what} has replicas=, so no name=: a name stands for one")
     for option in ("namespace", "get_if_exists", "lifetime"):
         if getattr(options, option) and not options.name:
             raise InvalidOptionError(f"{what} has {option}= but no name=: nobody could ask for it")
@@ -83,5 +88,5 @@ def require_name(options: ActorOptions, what: str) -> None:
 
 def _found(engine: Engine, name: str, namespace: str) -> ActorHandle[Any]:
     ref, handle = engine.find_actor(name, namespace)
-    facts, label = pickle.loads(handle)
-    return ActorHandle(ref, facts, label)
+    facts, label, terms = pickle.loads(handle)
+    return ActorHandle(ref, facts, label, terms)

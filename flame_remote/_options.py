@@ -60,6 +60,9 @@ class ActorOptionsDict(TypedDict, total=False):
     max_restarts: int
     max_task_retries: int
     checkpoint_every: int
+    concurrency_groups: Mapping[str, int]
+    max_pending_calls: int | None
+    replicas: int | tuple[int, int]
 
 
 class MethodOptionsDict(TypedDict, total=False):
@@ -70,6 +73,8 @@ class MethodOptionsDict(TypedDict, total=False):
     timeout: float | None
     deadline: float | None
     max_task_retries: int
+    concurrency_group: str
+    backpressure: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +117,7 @@ class TaskOptions:
 
     def limits(self) -> CallLimits:
         """Return what a call may take of time and memory, and how soon it is wanted."""
-        limits = CallLimits(
-            self.timeout, self.deadline, self.priority, self.max_calls, self.memory
-        )
+        limits = CallLimits(self.timeout, self.deadline, self.priority, self.max_calls, self.memory)
         return UNLIMITED if limits == UNLIMITED else limits
 
     def retry(self) -> Retry | None:
@@ -146,6 +149,12 @@ class ActorOptions:
     dies it is constructed again up to `max_restarts` times, -1 for as often as it takes; of the
     calls that had begun then those run again that were lost no more than `max_task_retries` times.
     Of a class with `__flame_checkpoint__` the state is kept after each `checkpoint_every` calls.
+
+    Calls in one of the `concurrency_groups` have a limit of
+    their own, and wait for nobody in another. At most `max_pending_calls` calls made through one
+    handle are under way or wait, -1 for any number. A handle stands for `replicas` instances, each
+    with a state of its own, or for the first number at first and more as calls need them, up to the
+    second; each call goes to the one with the least to do.
     """
 
     num_cpus: float = 0
@@ -156,16 +165,19 @@ class ActorOptions:
     name: str = ""
     memory: int = 0
     runtime_env: Environment | None = None
-
-    def limits(self) -> CallLimits:
-        """Return what the process of an instance may take."""
-        return CallLimits(memory_bytes=self.memory) if self.memory else UNLIMITED
     namespace: str = ""
     get_if_exists: bool = False
     lifetime: str | None = None
     max_restarts: int = 0
     max_task_retries: int = 0
     checkpoint_every: int = 0
+    concurrency_groups: tuple[tuple[str, int], ...] = ()
+    max_pending_calls: int = -1
+    replicas: tuple[int, int] = (1, 1)
+
+    def limits(self) -> CallLimits:
+        """Return what the process of an instance may take."""
+        return CallLimits(memory_bytes=self.memory) if self.memory else UNLIMITED
 
     def amounts(self) -> dict[str, float]:
         """Return what an instance takes while it lives, by the names that engines use."""
@@ -178,6 +190,8 @@ class MethodOptions:
 
     `name` stands for the method in messages; `num_returns`, `timeout` and `deadline` are as in
     TaskOptions, `max_task_retries` as in ActorOptions, None for what the class says.
+    TaskOptions, and so is `backpressure`, of a generator method. The call runs in
+    `concurrency_group`, one of those that its class has.
     """
 
     name: str = ""
@@ -185,6 +199,8 @@ class MethodOptions:
     timeout: float | None = None
     deadline: float | None = None
     max_task_retries: int | None = None
+    concurrency_group: str = ""
+    backpressure: int | None = None
 
     def limits(self) -> CallLimits:
         """Return how long a call may take."""
@@ -342,6 +358,34 @@ def _concurrency(name: str, value: object) -> int:
     return whole_number(name, value, at_least=1)
 
 
+def _concurrency_groups(name: str, value: object) -> tuple[tuple[str, int], ...]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict such as {{'io': 2}}, not {_shown(value)}")
+    for key in value:
+        _name(f"a name in {name}", key)
+    return tuple(
+        (key, whole_number(f"{name}[{key!r}]", value[key], at_least=1)) for key in sorted(value)
+    )
+
+
+def _pending_calls(name: str, value: object) -> int:
+    if value is None or value == -1:
+        return -1
+    return whole_number(name, value, at_least=1)
+
+
+def _replicas(name: str, value: object) -> tuple[int, int]:
+    if not isinstance(value, tuple):
+        number = whole_number(name, value, at_least=1)
+        return number, number
+    if len(value) != 2:
+        raise InvalidOptionError(
+            f"{name} must be a number or two, such as 4 or (1, 4), not {value!r:.50}"
+        )
+    least = whole_number(f"the first of {name}", value[0], at_least=1)
+    return least, whole_number(f"the second of {name}", value[1], at_least=least)
+
+
 def _name(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {_shown(value)}")
@@ -396,4 +440,8 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "max_restarts": _retries,
     "max_task_retries": _retries,
     "checkpoint_every": _checkpoint_every,
+    "concurrency_group": _name,
+    "concurrency_groups": _concurrency_groups,
+    "max_pending_calls": _pending_calls,
+    "replicas": _replicas,
 }

@@ -128,7 +128,9 @@ class Target:
     `id` is derived from the content, so the same function exported by two processes is one
     target. `code` is a pickle of the function or class; empty for a method, whose instance is
     already there. `refs` are refs that the code closes over; they live as long as the target.
-    `policy` is None unless a Runner made the target.
+    `policy` is None unless a Runner made the target. `groups` are the concurrency groups of an
+    actor, each with how many of its calls run at a time; `max_concurrency` is of all calls then.
+    `group` is the one that a method is called in, "" for none.
     """
 
     id: int
@@ -146,6 +148,8 @@ class Target:
     restarts: Restarts = MORTAL
     # Of a method: as Restarts.max_task_retries, None for what the class of the instance says.
     max_task_retries: int | None = None
+    groups: tuple[tuple[str, int], ...] = ()
+    group: str = ""
     # As Engine.target_events: what tells the engine how long the code is needed.
     events: deque[int] | None = None
 

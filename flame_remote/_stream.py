@@ -12,12 +12,13 @@ from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
 from flame_remote._deadline import NEVER
 from flame_remote._execute.producing import Producing
+from flame_remote._far_ends import FarEnd, FunctionEnd, MethodEnd
 from flame_remote._options import ActorOptions, MethodOptions, TaskOptions
 from flame_remote._refs import ObjectRef
 from flame_remote._registry import service_of
 from flame_remote._session import ensure_engine
+from flame_remote._signature import CallSignature
 from flame_remote.exceptions import InvalidOptionError
-from flame_remote.runner.service import MethodService
 from flame_remote.runner.source import Source, by_name
 
 T = TypeVar("T")
@@ -52,9 +53,9 @@ class ObjectRefGenerator(Generic[T]):
     comes to one of them. Stays in the process that made it: pass on refs.
     """
 
-    def __init__(self, producer: ObjectRef[Any], name: str, ahead: int | None) -> None:
-        """Take over the ref of an iteration's far end."""
-        self._stream = _Stream(producer, name, ahead)
+    def __init__(self, far: FarEnd, ahead: int | None) -> None:
+        """Take over the far end of an iteration."""
+        self._stream = _Stream(far, ahead)
 
     def __del__(self) -> None:
         stream = getattr(self, "_stream", None)
@@ -154,18 +155,18 @@ class Values(Generic[T]):
 class _Stream:
     """What has been asked for and not been taken. Any thread."""
 
-    def __init__(self, producer: ObjectRef[Any], name: str, ahead: int | None) -> None:
+    def __init__(self, far: FarEnd, ahead: int | None) -> None:
         # Constant after construction.
-        self.name = name
-        self._engine = producer._engine
+        self.name = far.name
+        self._engine = far.engine
         # Calls run in the thread that makes them: nothing is made before it is wanted.
-        self._is_lazy = not producer._engine.runs_ahead
+        self._is_lazy = not far.engine.runs_ahead
         self._ahead = ahead
         # Set by a finaliser, which must not lock.
         self._is_abandoned = False
         self._lock = threading.RLock()  # a call may be over before it returns
         # Guarded by self._lock.
-        self._producer: ObjectRef[Any] | None = producer  # None once there is nothing to ask for
+        self._far: FarEnd | None = far  # None once there is nothing to ask for
         self._failure: ObjectRef[Any] | None = None  # with which the generator has ended
         self._is_asking = False
         self._steps: deque[_Step] = deque()  # that nobody has taken, in order
@@ -195,7 +196,7 @@ class _Stream:
                 self._failure = step.there
                 self._end()
             if not is_item:
-                self._end()
+                self._end(by_itself=True)
                 self._steps.clear()  # asked for in vain
                 return None
             if not self._is_lazy:
@@ -207,11 +208,11 @@ class _Stream:
         with self._lock:
             if self._failure is not None:
                 return self._failure
-            if self._producer is None:
+            if self._far is None:
                 from flame_remote._wire.packing import pack
 
                 return self._engine.put(pack(None, lambda: "nothing"))
-            ended: ObjectRef[Any] = self._call(self._producer, "run_out", 1)
+            ended: ObjectRef[Any] = self._far.call("run_out", 1)
             return ended
 
     def close(self) -> None:
@@ -226,7 +227,10 @@ class _Stream:
     def abandon(self) -> None:
         """As `close`, as far as a finaliser can: the item that is being made is the last."""
         self._is_abandoned = True
-        self._producer = None
+        far, self._far = self._far, None
+        if far is not None:
+            far.abandon()
+        del far
         self._steps.clear()
         self._engine.handle_died()
 
@@ -236,25 +240,21 @@ class _Stream:
             return  # in a callback of the call that is being made: that one goes on
         self._is_asking = True
         try:
-            while (producer := self._producer) is not None and (
-                len(self._steps) < at_least or self._may_ask()
+            while (far := self._far) is not None and (
+                len(self._steps) < at_least or self._may_ask(far.most_running)
             ):
-                there, item = self._call(producer, "step", 2)
+                there, item = far.call("step", 2)
                 self._steps.append(_Step(there, item))
                 self._note_when_done(there)
         finally:
             self._is_asking = False
 
-    def _may_ask(self) -> bool:
-        if self._is_lazy:
+    def _may_ask(self, most_running: int | None) -> bool:
+        if self._is_lazy or (most_running is not None and len(self._running) >= most_running):
             return False
         if self._ahead is not None:
             return len(self._steps) < self._ahead
         return len(self._running) < _AHEAD
-
-    def _call(self, producer: ObjectRef[Any], method: str, count: int) -> Any:
-        options = MethodOptions(name=self.name, num_returns=count)
-        return MethodService(producer, self.name, method, None, options).submit((), {})
 
     def _note_when_done(self, ref: ObjectRef[Any]) -> None:
         self._running[ref._id] = ref
@@ -273,14 +273,16 @@ class _Stream:
                 is_over = True
                 self._failure = ref
             if is_over:
-                self._end()
+                self._end(by_itself=self._failure is None)
             elif not self._is_lazy:
                 self._ask()
 
-    def _end(self) -> None:
+    def _end(self, *, by_itself: bool = False) -> None:
         """Ask for nothing any more. The caller holds self._lock."""
-        if self._producer is not None:
-            self._producer = None
+        far, self._far = self._far, None
+        if far is not None:
+            far.ended() if by_itself else far.close()
+            del far
             self._engine.handle_died()
 
 
@@ -326,8 +328,20 @@ def start_stream(
         runtime_env=options.runtime_env,
     )
     service = service_of(ensure_engine(), source, actor)
-    producer = service.submit(args, kwargs)
-    return ObjectRefGenerator(producer, options.name or source.name, options.backpressure)
+    far = FunctionEnd(service.submit(args, kwargs), options.name or source.name)
+    return ObjectRefGenerator(far, options.backpressure)
+
+
+def start_method_stream(
+    far: MethodEnd,
+    signature: CallSignature | None,
+    options: MethodOptions,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> ObjectRefGenerator[Any]:
+    """Begin an iteration of a generator method. Raises SerializationError."""
+    far.begin(signature, args, kwargs)
+    return ObjectRefGenerator(far, options.backpressure)
 
 
 def stream_source(source: Source) -> Source:
@@ -336,12 +350,12 @@ def stream_source(source: Source) -> Source:
     return Source(producing, source.name, source.signature)
 
 
-def check_stream_options(name: str, options: TaskOptions) -> None:
+def check_stream_options(name: str, options: TaskOptions | MethodOptions) -> None:
     """Raise InvalidOptionError for what a generator's iteration cannot have."""
-    ordinary = TaskOptions()
+    ordinary = type(options)()
     for option in _NOT_FOR_STREAMS:
         if getattr(options, option, None) != getattr(ordinary, option, None):
             raise InvalidOptionError(
-                f"the generator function {name} cannot have {option}: its items are made as they "
+                f"the generator {name} cannot have {option}: its items are made as they "
                 "are wanted; use it inside a function that returns a list"
             )

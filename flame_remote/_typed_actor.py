@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
 
 from flame_remote._actor import ActorClass
-from flame_remote._options import ActorOptions, ActorOptionsDict, MethodOptionsDict, changed
+from flame_remote._options import (
+    ActorOptions,
+    ActorOptionsDict,
+    MethodOptions,
+    MethodOptionsDict,
+    changed,
+)
 from flame_remote._refs import ObjectRef
 from flame_remote.runner.source import Source
 
@@ -100,6 +116,18 @@ if TYPE_CHECKING:
         def __get__(self, instance: S_contra, owner: Any) -> TypedBoundMethod[P, C_co, R_co]: ...
         def __get__(self, instance: Any, owner: Any) -> Any: ...
 
+    class MethodDecorator(Protocol):
+        """What `@flame.method(...)` with options is, to a type checker."""
+
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, R]], /
+        ) -> TypedMethod[S, P, Coroutine[Any, Any, R], R]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[S, P], R], /
+        ) -> TypedMethod[S, P, R, R]: ...
+
     class TypedBoundMethod(Generic[P, C_co, R_co]):
         """A method of an instance that may be here or in a worker, to a type checker."""
 
@@ -129,17 +157,38 @@ def method(
 ) -> TypedMethod[S, P, Coroutine[Any, Any, R], R]: ...
 @overload
 def method(function: Callable[Concatenate[S, P], R], /) -> TypedMethod[S, P, R, R]: ...
+@overload
+def method(**options: Unpack[MethodOptionsDict]) -> MethodDecorator: ...
 
 
-def method(function: Any, /) -> Any:
-    """Mark a method of an Actor subclass, so that type checkers know its `.remote(...)`.
+def method(*functions: Any, **options: Any) -> Any:
+    """Give a method of a remote class options: `@flame.method(concurrency_group="io")`.
+
+    On a method of an Actor subclass, with or without options, it also tells type checkers of its
+    `.remote(...)`. `handle.method.options(...)` goes before what is said here.
 
     Args:
-        function: the method. It stays as it is: every method can be called remotely, marked or not.
+        functions: the method; left out when options are given. It stays as it is: every method can
+            be called remotely, marked or not.
+        options: see MethodOptions.
 
     Raises:
-        TypeError: `function` is no function.
+        TypeError: it is no function, or an option is of the wrong type.
+        InvalidOptionError: an option is unknown or out of range.
     """
-    if not callable(function):
+    if len(functions) > 1 or bool(functions) == bool(options):
+        raise TypeError("use @flame.method, or @flame.method(...) with options by name")
+    if functions:
+        return _marked(functions[0], None)
+    new = changed(MethodOptions(), options, "@flame.method")
+    return lambda function: _marked(function, new)
+
+
+def _marked(function: Any, options: MethodOptions | None) -> Any:
+    if isinstance(function, (staticmethod, classmethod)):
+        _marked(function.__func__, options)
+    elif not callable(function):
         raise TypeError(f"@flame.method is for methods, not {type(function).__name__}")
+    elif options is not None:
+        function._flame_method_options = options
     return function

@@ -45,6 +45,8 @@ class Engine(ABC):
     environment: Environment | None = None
     # The GPUs that the code may use which asks, by the names of CUDA_VISIBLE_DEVICES; constant.
     gpus: tuple[str, ...] = ()
+    # Whether calls of an actor can be told apart by concurrency groups; constant.
+    has_groups: bool = False
     # The cluster that the engine runs on; constant. None where code need not be shipped.
     cluster: FlameContext | None = None
 

@@ -287,6 +287,26 @@ class ActorNotFoundError(ActorError, ValueError):
         return f"{text}: it has ended, or was never made"
 
 
+class PendingCallsLimitError(ActorError):
+    """As many calls of a handle as its `max_pending_calls` allows have not ended yet.
+
+    Nothing was queued; the same call may be made again when one of them has ended.
+    """
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(name, limit)
+        self.name = name
+        self.limit = limit
+
+    def __str__(self) -> str:
+        calls = "1 call" if self.limit == 1 else f"{self.limit} calls"
+        return (
+            f"{self.name}() was not called: {calls} through this handle have not ended, and "
+            f"max_pending_calls={self.limit} allows no more; get() or wait() for some of them "
+            "first, or raise the limit"
+        )
+
+
 class DeadlockError(FlameError):
     """A `get` waits, through other tasks, for itself; `cycle` names the tasks in order."""
 

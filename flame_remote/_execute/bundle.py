@@ -22,6 +22,7 @@ from flame_remote._wire.packing import unpack
 from flame_remote.exceptions import FlameError, ReplayError
 
 from .failure import Failure, one_line
+from .iterations import is_of_iteration
 
 _MAGIC: Final = b"FLMC1\n"
 _MOST_BUNDLES: Final = 100  # of a session: a program may fail very often
@@ -129,6 +130,8 @@ class BundleWriter:
 
         `load` returns the values of objects. What keeps the file from being written is logged.
         """
+        if is_of_iteration(spec.target.method):
+            return  # an item of a generator cannot be made again by itself
         self._written += 1
         stem = re.sub(r"[^\w.-]", "_", spec.target.name)
         number = _ids.show(spec.id).removeprefix("#")

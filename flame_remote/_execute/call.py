@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
 from types import CoroutineType
 from typing import Any
 
@@ -20,6 +21,15 @@ def execute(
         return True, function(*args, **kwargs)
     except BaseException as error:
         return False, error
+
+
+def has_async_methods(cls: type) -> bool:
+    """Say whether any method of a class is an `async def`, a generator among them."""
+    for name in dir(cls):
+        code = getattr(getattr(cls, name, None), "__code__", None)
+        if code is not None and code.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
+            return True
+    return False
 
 
 def is_coroutine(value: object) -> bool:

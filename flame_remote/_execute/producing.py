@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from typing import Any
 
@@ -90,6 +90,17 @@ class Producer:
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the generator has ended with an error."""
+        return self._failure is not None
+
+    def close(self) -> None:
+        """Have the generator clean up and make no more items. Raises ValueError while it runs."""
+        self._ahead.clear()
+        if isinstance(self._items, Generator):
+            self._items.close()
+
 
 class AsyncProducer:
     """As Producer, of an async generator. Calls may come while one runs."""
@@ -130,3 +141,15 @@ class AsyncProducer:
                     self._error = self._failure = error
             if self._failure is not None:
                 raise self._failure
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the generator has ended with an error."""
+        return self._failure is not None
+
+    async def close(self) -> None:
+        """Have the generator clean up and make no more items."""
+        async with self._turn:
+            self._ahead.clear()
+            if isinstance(self._items, AsyncGenerator):
+                await self._items.aclose()

@@ -7,13 +7,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from inspect import CO_COROUTINE
 from time import perf_counter
 from typing import Any
 
-from flame_remote._execute.call import execute, is_coroutine
+from flame_remote._execute.call import execute, has_async_methods, is_coroutine
 from flame_remote._execute.coroutines import LoopThread
 from flame_remote._execute.failure import add_needed_by, encode_error
+from flame_remote._execute.iterations import Iterations
 from flame_remote._ids import TaskId
 from flame_remote._outcome import Kind
 from flame_remote.exceptions import ActorDiedError, TaskCancelledError
@@ -45,6 +45,7 @@ class Instance:
         self._on_loop: dict[TaskId, Ended] = {}
         # Written by the construction, before any other call begins.
         self._instance: Any = None
+        self._iterations = Iterations()  # of its generator methods
         self._name = ""
         self._failure = b""
         self._how_it_died = _LOST
@@ -78,6 +79,7 @@ class Instance:
 
         def let_go() -> None:
             self._how_it_died = _OVER
+            self._iterations.clear()
             self._instance = None
             done.set()
 
@@ -177,13 +179,13 @@ class Instance:
     def _callee(self, target_id: int) -> Callable[..., Any]:
         target = self._runner.code.entry(target_id)
         if target.method:
-            return getattr(self._instance, target.method)  # type: ignore[no-any-return]
+            return self._iterations.find(self._instance, target.method)
         return partial(self._construct, target, self._runner.code.load(target_id))
 
     def _construct(self, target: TargetEntry, cls: type, /, *args: Any, **kwargs: Any) -> None:
         self._name = target.name
         instance = cls(*args, **kwargs)
-        if _has_async_methods(cls):
+        if has_async_methods(cls):
             self._loop = LoopThread(f"flame-{target.name}")
         self._limit = target.max_concurrency
         self._instance = instance
@@ -192,11 +194,3 @@ class Instance:
         target = self._runner.code.entry(entry.target_id)
         if not target.method and finished.result.kind == Kind.FAILED:
             self._failure = finished.result.data
-
-
-def _has_async_methods(cls: type) -> bool:
-    for name in dir(cls):
-        code = getattr(getattr(cls, name, None), "__code__", None)
-        if code is not None and code.co_flags & CO_COROUTINE:
-            return True
-    return False

@@ -36,7 +36,7 @@ class CallTable:
             del self._makers[part]
         actor = self._actors.get(spec.actor)
         if actor is not None:
-            actor.running.remove(spec.id)
+            del actor.running[spec.id]
         return self._objects.release(held_by(spec))
 
     def maker_of(self, object_id: ObjectId) -> TaskId:
@@ -76,7 +76,7 @@ class CallTable:
             self._running[task_id] = spec
             actor = self._actors.get(spec.actor)
             if actor is not None:
-                actor.running.append(task_id)
+                actor.running[task_id] = spec.target.group
         return spec
 
     def claim_next(self) -> TaskSpec | None:
@@ -129,12 +129,13 @@ class CallTable:
         actor = self._actors.get(spec.actor)
         if actor is None or actor.how_it_died:
             return 0
-        if actor.is_busy:
-            return actor.running[0]
+        group = spec.target.group
+        if running := actor.busy_with(group):
+            return running
         for earlier in self._waiting.values():
             if earlier is spec:
                 break
-            if earlier.actor == spec.actor:
+            if earlier.actor == spec.actor and earlier.target.group == group:
                 return earlier.id
         return 0
 

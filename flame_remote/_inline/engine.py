@@ -70,6 +70,7 @@ class InlineEngine(Engine):
     """Runs tasks in the calling thread. Safe to call from any thread."""
 
     runs_ahead = False
+    has_groups = True
 
     def __init__(self, config: Config) -> None:
         # Constant after construction.
@@ -156,7 +157,7 @@ class InlineEngine(Engine):
                 if naming is not None and naming.detached:
                     self._objects.hold([spec.id])
                 amounts = {name: units / Demand.UNIT for name, units in target.demand}
-                actor = InlineActor(target.name, target.max_concurrency, amounts)
+                actor = InlineActor(target.name, target.max_concurrency, amounts, target.groups)
                 actor.creation = spec
                 self._actors[spec.id] = actor
             else:

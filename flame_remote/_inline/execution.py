@@ -109,7 +109,8 @@ class CallExecutor:
 
     def _function_of(self, spec: TaskSpec) -> Any:
         if spec.actor:
-            return getattr(self._actors[spec.actor].instance, spec.target.method)
+            actor = self._actors[spec.actor]
+            return actor.iterations.find(actor.instance, spec.target.method)
         code = self._code.get(spec.target.id)
         if code is None:
             code = self._code[spec.target.id] = unpack(spec.target.code)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any
 
 from flame_remote._execute.call import execute, execute_coroutine, is_coroutine
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 
 
 class Calls(ABC):
-    """Starts calls in the order in which they came, up to a number at a time."""
+    """Starts calls in the order in which they came, of each concurrency group up to a number at a
+    time: no group waits for another.
+    """
 
     @abstractmethod
     def start(self, entry: TaskEntry) -> None:
@@ -44,20 +45,23 @@ class Calls(ABC):
 
 
 class ThreadedCalls(Calls):
-    """Runs each call in a thread of a pool. A call that runs cannot be interrupted."""
+    """Runs each call in a thread of its group's pool. A call that runs cannot be interrupted."""
 
-    def __init__(self, runner: Runner, worker: Worker, limit: int) -> None:
+    def __init__(self, runner: Runner, worker: Worker, limits: Mapping[str, int]) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         self._runner = runner
         self._worker = worker
-        self._pool = ThreadPoolExecutor(limit, thread_name_prefix="flame-call")
+        self._pools = {  # they start threads as they need them
+            group: ThreadPoolExecutor(limit, thread_name_prefix=f"flame-call{group and '-'}{group}")
+            for group, limit in limits.items()
+        }
         # Any thread; each entry is there from start() until its thread takes it.
         self._waiting: dict[TaskId, TaskEntry] = {}
 
     def start(self, entry: TaskEntry) -> None:
         self._waiting[entry[0]] = entry
-        self._pool.submit(self._run, entry[0])
+        self._pools[self._runner.group_of(entry[0])].submit(self._run, entry[0])
 
     def interrupt(self, task_id: TaskId) -> bool:
         entry = self._waiting.pop(task_id, None)
@@ -72,7 +76,8 @@ class ThreadedCalls(Calls):
 
     def serve(self) -> None:
         self._worker.serve_inbox()
-        self._pool.shutdown()
+        for pool in self._pools.values():
+            pool.shutdown()
 
     def _run(self, task_id: TaskId) -> None:
         entry = self._waiting.pop(task_id, None)
@@ -94,14 +99,14 @@ class AsyncCalls(Calls):
     A method that is no coroutine function runs on the loop too, and holds it up meanwhile.
     """
 
-    def __init__(self, runner: Runner, worker: Worker, limit: int) -> None:
+    def __init__(self, runner: Runner, worker: Worker, limits: Mapping[str, int]) -> None:
         import asyncio
 
         self._runner = runner
         self._worker = worker
         self._loop = asyncio.new_event_loop()
-        self._slots = asyncio.Semaphore(limit)
-        self._one_at_a_time = limit == 1
+        self._one_at_a_time = list(limits.values()) == [1]
+        self._slots = {group: asyncio.Semaphore(limit) for group, limit in limits.items()}
         # Main thread only; the control thread asks through the loop.
         self._tasks: dict[TaskId, asyncio.Task[Any]] = {}
         self._not_begun: dict[TaskId, TaskEntry] = {}  # those whose first line has not run
@@ -190,18 +195,9 @@ class AsyncCalls(Calls):
         self._stop_if_done()
 
     async def _call(self, entry: TaskEntry) -> Any:
-        async with self._slots:
+        async with self._slots[self._runner.group_of(entry[0])]:
             if self._one_at_a_time:
                 self._worker.note_begun(entry[0])
             function, args, kwargs = self._runner.prepare(entry)
             value = function(*args, **kwargs)
             return await value if is_coroutine(value) else value
-
-
-def has_async_methods(cls: type) -> bool:
-    """Say whether any method of the class is an `async def`."""
-    for name in dir(cls):
-        code = getattr(getattr(cls, name, None), "__code__", None)
-        if code is not None and code.co_flags & CO_COROUTINE:
-            return True
-    return False

@@ -65,9 +65,7 @@ class Core:
         self.records = Records(self, timeline=config.timeline)
         self.targets = LivingTargets()
         self.lineage = self.objects.lineage
-        self.segments = Segments(
-            config.store_bytes, self.mappings, lambda: self.wake_loop()
-        )
+        self.segments = Segments(config.store_bytes, self.mappings, lambda: self.wake_loop())
         self.room = Room(self)
         self.poller = Poller()
         self.wake_loop: Callable[[], None] = lambda: None

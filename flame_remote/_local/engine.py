@@ -70,6 +70,7 @@ class LocalEngine(Engine):
     """Runs tasks in processes of this machine. Safe to call from any thread."""
 
     compares = True
+    has_groups = True
 
     def __init__(self, config: Config, spawner: SpawnerHandle) -> None:
         """Begin with a spawner that was started just now; it becomes the engine's."""

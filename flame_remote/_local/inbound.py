@@ -157,6 +157,8 @@ class Inbound:
             environment=None if message.environment is None else Environment(*message.environment),
             restarts=Restarts(*message.restarts) if message.restarts else MORTAL,
             max_task_retries=message.max_task_retries,
+            groups=message.groups,
+            group=message.group,
             events=self._core.targets.events,
         )
 

@@ -14,6 +14,7 @@ from flame_remote import _ids
 from flame_remote._facts import ActorInfo, CallFacts, ObjectInfo, Snapshot, TaskInfo, WorkerInfo
 from flame_remote._ids import ActorId, ObjectId, TaskId, WorkerId
 from flame_remote._outcome import Kind
+from flame_remote._scheduling.actors import begun_calls
 from flame_remote._scheduling.records import ActorRecord, TaskRecord, WorkerRecord
 from flame_remote._scheduling.states import TaskState
 from flame_remote._spec import Demand, TargetKind
@@ -77,8 +78,7 @@ class View:
         # Calls that run beside each other are begun in order, and leave no word.
         if actor is None or actor.creation.spec.target.max_concurrency == 1:
             return False
-        concurrency = actor.creation.spec.target.max_concurrency
-        return task_id in list(actor.in_flight)[:concurrency]
+        return any(begun is record for begun in begun_calls(actor))
 
     def pid_of(self, worker_id: WorkerId) -> int:
         """Return a worker's process, 0 if there is none or it is being started."""

@@ -51,18 +51,21 @@ class LoadTarget(NamedTuple):
     max_concurrency: int
     path: list[str] | None
     checkpoint_every: int = 0
+    groups: tuple[tuple[str, int], ...] = ()
 
 
 class About(NamedTuple):
     """What is special about a task that follows; most have none of this.
 
     `returns`: its value is taken apart into so many; None if it is kept as it is. `failures` says
-    of each attempt that has raised before what there is to say.
+    of each attempt that has raised before what there is to say. `group` is the concurrency group
+    that an actor's call is in, "" for none.
     """
 
     task_id: int
     returns: int | None
     failures: tuple[str, ...]
+    group: str = ""
 
 
 class UnloadTarget(NamedTuple):
@@ -227,6 +230,8 @@ class ExportTarget(NamedTuple):
     environment: tuple[Any, ...] | None = None  # the fields of Environment
     restarts: tuple[int, ...] = ()
     max_task_retries: int | None = None
+    groups: tuple[tuple[str, int], ...] = ()
+    group: str = ""
 
 
 class Put(NamedTuple):

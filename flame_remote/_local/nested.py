@@ -71,6 +71,8 @@ Callback = Callable[[ObjectRef[Any]], object]
 class WorkerEngine(Engine):
     """What `flame.get` and the others use inside a task. Safe to call from any thread."""
 
+    has_groups = True
+
     def __init__(self, session: str, worker: Worker, resources: Mapping[str, float]) -> None:
         # Constant after construction.
         self.session = session
@@ -374,6 +376,8 @@ def _exported(target: Target) -> ExportTarget:
         None if target.environment is None else astuple(target.environment),
         () if target.restarts is MORTAL else astuple(target.restarts),
         target.max_task_retries,
+        target.groups,
+        target.group,
     )
 
 

@@ -85,6 +85,7 @@ class Outbound:
                 concurrency,
                 path,
                 target.restarts.checkpoint_every,
+                target.groups,
             ),
         )
 

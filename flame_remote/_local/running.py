@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from flame_remote._execute.actor_exit import ActorExit
 from flame_remote._execute.attempts import Again, Attempts
-from flame_remote._execute.call import execute, is_coroutine
+from flame_remote._execute.call import execute, has_async_methods, is_coroutine
 from flame_remote._execute.failure import encode_error, encode_failure
+from flame_remote._execute.iterations import Iterations, method_in
 from flame_remote._execute.result import cannot_rebuild, pack_result
 from flame_remote._execute.several import Several, TakenApart
 from flame_remote._ids import ObjectId, TaskId
@@ -29,7 +30,7 @@ from flame_remote.exceptions import (
 )
 
 from .arena import Extent
-from .concurrency import AsyncCalls, Calls, ThreadedCalls, has_async_methods
+from .concurrency import AsyncCalls, Calls, ThreadedCalls
 from .keeping import StateKeeper
 from .messages import About, Exit, LoadTarget, ResultEntry, TaskEntry, Value
 from .output import TaskOutput
@@ -67,6 +68,7 @@ class Runner:
         self._keep_state = keep_state
         self._instance: Any = None  # of the actor that lives here
         self._keeper: StateKeeper | None = None  # of its state, if that is kept
+        self._iterations = Iterations()  # of its generator methods
         self._actor_name = ""
         self._calls: Calls | None = None  # if that actor runs several calls at a time
         self._awaited: AsyncCalls | None = None  # runs coroutines of calls that run alone
@@ -96,6 +98,7 @@ class Runner:
     def close(self) -> None:
         """Let go of the instance that lives here, so that its own clean-up runs."""
         self._functions.clear()
+        self._iterations.clear()
         self._instance = self._keeper = None
         if self._awaited is not None:
             self._awaited.close()
@@ -117,7 +120,7 @@ class Runner:
         if target_id == "__call__":  # of the function that is the instance here
             return self._actor_name
         if isinstance(target_id, str):
-            return f"{self._actor_name}.{target_id}"
+            return f"{self._actor_name}.{method_in(target_id)}"
         return self._targets[target_id].name
 
     # --- one task -----------------------------------------------------------------------
@@ -241,7 +244,7 @@ class Runner:
         function = self._functions.get(target_id)
         if function is None:
             if isinstance(target_id, str):
-                function = getattr(self._instance, target_id)
+                function = self._iterations.find(self._instance, target_id)
                 if self._keeper is not None:
                     function = self._keeper.around(function)
             else:
@@ -291,16 +294,16 @@ class Runner:
             )
         self._instance = instance
         if has_async_methods(cls):
-            self._calls = AsyncCalls(self, self._worker, target.max_concurrency)
+            self._calls = AsyncCalls(self, self._worker, _limits(target))
         elif target.max_concurrency > 1:
-            self._calls = ThreadedCalls(self, self._worker, target.max_concurrency)
+            self._calls = ThreadedCalls(self, self._worker, _limits(target))
         if self._calls is not None:
             self._worker.interrupt_call = self._calls.interrupt
             self._worker.serve_calls = self._calls.serve
 
     def _await(self, task_id: TaskId, coroutine: Any) -> tuple[bool, Any]:
         if self._awaited is None:
-            self._awaited = AsyncCalls(self, self._worker, 1)
+            self._awaited = AsyncCalls(self, self._worker, {"": 1})
         self._worker.interrupt_call = self._awaited.interrupt
         try:
             if self._shelter.take(task_id):  # a cancel that came before that
@@ -309,6 +312,11 @@ class Runner:
             return self._awaited.run(task_id, coroutine)
         finally:
             self._worker.interrupt_call = _cannot_interrupt
+
+    def group_of(self, task_id: TaskId) -> str:
+        """Return the concurrency group of a call that has not begun, "" for none. Any thread."""
+        about = self._abouts.get(task_id)
+        return "" if about is None else about.group
 
     # --- results ------------------------------------------------------------------------
 
@@ -387,6 +395,12 @@ class Runner:
             self._storage.give_back(taken)
             raise
         return (task_id, int(Kind.SEVERAL), tuple(outcomes), ()), keep
+
+
+def _limits(target: LoadTarget) -> dict[str, int]:
+    """Return how many calls run at a time in each concurrency group, in "" those in none."""
+    groups = dict(target.groups)
+    return {"": target.max_concurrency - sum(groups.values()), **groups}
 
 
 def _failed(task_id: TaskId, data: bytes) -> ResultEntry:

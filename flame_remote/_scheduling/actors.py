@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -31,7 +31,8 @@ class Actors:
     """Which calls an actor may be sent next. Part of the scheduler; reads its tasks.
 
     Calls of one caller start in the order in which they were made: one whose arguments are late
-    holds up those behind it. Calls of different callers do not wait for each other.
+    holds up those behind it. Calls of different callers, or in different concurrency groups, do not
+    wait for each other.
     """
 
     def __init__(self, tasks: Mapping[TaskId, TaskRecord]) -> None:
@@ -48,7 +49,8 @@ class Actors:
         actor = self.table.get(record.spec.actor)
         if actor is None:
             return False
-        caller = record.caller = self._caller_of(record.spec)
+        plain, group = self._caller_of(record.spec), record.spec.target.group
+        caller = record.caller = (plain, group) if group else plain
         queue = actor.queues.get(caller)
         if queue is None:
             queue = actor.queues[caller] = deque()
@@ -110,6 +112,7 @@ class Actors:
         actor = self.table[actor_id]
         calls = list(actor.in_flight.values())
         actor.in_flight.clear()
+        actor.in_group.clear()
         concurrency = actor.creation.spec.target.max_concurrency
         if concurrency > 1:
             kept = [call for call in calls if not call.cancelling]  # others may have been dropped
@@ -165,16 +168,22 @@ class Actors:
         actor = self.table.get(actor_id)
         if actor is None:
             return 0, batch
-        room = 0
-        if may_send and actor.state in (ActorState.ALIVE, ActorState.LEAVING):
-            room = CALLS_AHEAD + actor.creation.spec.target.max_concurrency - len(actor.in_flight)
+        is_there = may_send and actor.state in (ActorState.ALIVE, ActorState.LEAVING)
+        target = actor.creation.spec.target
+        most = CALLS_AHEAD + target.max_concurrency if is_there else 0
+        room = most - len(actor.in_flight)
         for caller, queue in list(actor.queues.items()):
             sent_before = len(batch)
+            if target.groups and is_there:  # a full one takes nothing from the others
+                group = caller[1] if isinstance(caller, tuple) else ""
+                room = sent_before + most - actor.in_group.get(group, 0)
             while queue:
                 record = queue[0]
                 if record.state is TaskState.READY and len(batch) < room:
                     record.state = advance(TASK_TRANSITIONS, record.state, TaskStep.SENT)
                     actor.in_flight[record.spec.id] = record
+                    if target.groups:
+                        _count_in_group(actor, record, 1)
                     batch.append(record)
                 elif record.spec.id in self._tasks:
                     break
@@ -190,8 +199,7 @@ class Actors:
         actor = self.table.get(actor_id)
         if actor is None or not actor.is_timed:
             return
-        concurrency = actor.creation.spec.target.max_concurrency
-        for record in islice(actor.in_flight.values(), concurrency):
+        for record in begun_calls(actor):
             if record.terms is not None and record.terms.began is None:
                 record.terms.began = now
 
@@ -199,7 +207,9 @@ class Actors:
         """A call has ended; if it was queued, `take_calls` will find that out."""
         actor = self.table.get(record.spec.actor)
         if actor is not None:
-            actor.in_flight.pop(record.spec.id, None)
+            was_sent = actor.in_flight.pop(record.spec.id, None) is not None
+            if was_sent and actor.creation.spec.target.groups:
+                _count_in_group(actor, record, -1)
             self.stir(actor.id)
 
     def bury(self, actor_id: ActorId) -> list[TaskRecord]:
@@ -208,3 +218,23 @@ class Actors:
         actor.state = advance(ACTOR_TRANSITIONS, actor.state, ActorStep.ENDED)
         queued = (record for queue in actor.queues.values() for record in queue)
         return [actor.creation, *actor.in_flight.values(), *queued]
+
+
+def begun_calls(actor: ActorRecord) -> Iterator[TaskRecord]:
+    """Yield the calls that an actor has begun: of those sent, as many as run at a time."""
+    target = actor.creation.spec.target
+    if not target.groups:
+        yield from islice(actor.in_flight.values(), target.max_concurrency)
+        return
+    room = dict(target.groups)
+    room[""] = target.max_concurrency - sum(room.values())
+    for record in actor.in_flight.values():
+        group = record.spec.target.group
+        if room[group]:
+            room[group] -= 1
+            yield record
+
+
+def _count_in_group(actor: ActorRecord, record: TaskRecord, change: int) -> None:
+    group = record.spec.target.group
+    actor.in_group[group] = actor.in_group.get(group, 0) + change

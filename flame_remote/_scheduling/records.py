@@ -13,6 +13,9 @@ from flame_remote._spec import Target, TaskSpec
 from .resources import Lease
 from .states import ActorState, Ending, TaskState
 
+# Whose calls on an actor keep their order: a caller's, of each concurrency group by themselves.
+Caller = int | tuple[int, str]
+
 
 class Terms:
     """What a task has beside the ordinary: few have any of this."""
@@ -63,7 +66,7 @@ class TaskRecord:
         self.attempts = 0  # times it was running when its worker was lost
         self.depth = 0  # how many tasks it is nested in; deeper ones run first
         self.cancelling = False
-        self.caller = 0  # of an actor's method: whose calls keep their order
+        self.caller: Caller = 0  # of an actor's method: whose calls keep their order
         self.worker_id: WorkerId = 0
         self.lease: Lease | None = None  # what it runs under on its worker
         self.started = False  # it has waited for objects there, so it had started
@@ -186,6 +189,7 @@ class ActorRecord:
         "creation",
         "id",
         "in_flight",
+        "in_group",
         "is_timed",
         "lost_in_a_row",
         "queues",
@@ -206,8 +210,9 @@ class ActorRecord:
         self.lost_in_a_row = 0  # workers, since a constructor returned
         # Calls that were not sent yet, in order for each caller. One that ended meanwhile stays
         # until it comes up; an empty queue goes.
-        self.queues: dict[int, deque[TaskRecord]] = {}
+        self.queues: dict[Caller, deque[TaskRecord]] = {}
         self.in_flight: dict[TaskId, TaskRecord] = {}
+        self.in_group: dict[str, int] = {}  # how many of those, where there are groups
 
     @property
     def is_restarting(self) -> bool:

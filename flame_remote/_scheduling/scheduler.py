@@ -334,6 +334,7 @@ class Scheduler:
             record.cancelling = True
             record.own_terms().ending = Ending.OUT_OF_MEMORY
         self.fleet.kill(worker)
+
     def _may_restart(self, creation: TaskRecord) -> bool:
         """Count a restart of an actor that was lost with its constructor; False if none is left."""
         actor_id = creation.spec.id

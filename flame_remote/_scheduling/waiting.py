@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from flame_remote._ids import ActorId, ObjectId, TaskId, WorkerId
 from flame_remote._spec import TargetKind
 
-from .records import ActorRecord, BlockedRequest, TaskRecord, WorkerRecord
+from .records import ActorRecord, BlockedRequest, Caller, TaskRecord, WorkerRecord
 from .states import TaskState
 
 
@@ -96,7 +96,7 @@ class _Walk:
         self._workers = workers
         self._actors = actors
         self._patient_only = patient_only
-        self._queues: dict[tuple[ActorId, int], Iterator[TaskRecord]] = {}
+        self._queues: dict[tuple[ActorId, Caller], Iterator[TaskRecord]] = {}
         self._passed: set[TaskId] = set()  # calls that `_queues` have yielded
 
     def edges_from(self, record: TaskRecord) -> Iterator[TaskId]:

@@ -185,6 +185,14 @@ class ActorService(Service):
         restarts = restarts_of(cast(type, source.value), options)
         if restarts is not MORTAL:
             engine.check_restarts(source.name, restarts)
+        if options.concurrency_groups:
+            if not engine.has_groups:
+                raise InvalidOptionError(
+                    f"{options.name or source.name} cannot have concurrency_groups on a Flame "
+                    "cluster: its calls have one limit there, max_concurrency; or use "
+                    'flame.init("embedded")'
+                )
+            concurrency += sum(limit for _, limit in options.concurrency_groups)
         code = export(source.value)
         target = target_of(
             engine, source.name, code, options, TargetKind.ACTOR, concurrency, restarts=restarts
@@ -219,7 +227,8 @@ class MethodService(Service):
         retries = options.max_task_retries
         if retries:
             instance._engine.check_restarts(f"{actor_name}.{method}", Restarts(0, retries))
-        target = _method_target(options.name or f"{actor_name}.{method}", method, limits, retries)
+        name = options.name or f"{actor_name}.{method}"
+        target = _method_target(name, method, limits, retries, options.concurrency_group)
         super().__init__(instance._engine, target, signature)
         self._engine_submit = returning(instance._engine, options.num_returns)
         self._instance = instance
@@ -298,19 +307,19 @@ def target_of(
         limits=limits,
         environment=environment,
         restarts=restarts,
+        groups=options.concurrency_groups if isinstance(options, ActorOptions) else (),
         events=engine.target_events,
     )
 
 
 @lru_cache(maxsize=1024)
 def _method_target(
-    name: str, method: str, limits: CallLimits, max_task_retries: int | None
+    name: str, method: str, limits: CallLimits, max_task_retries: int | None, group: str
 ) -> Target:
     """Return the target of a method; equal for all instances and all classes of that name."""
+    told = repr((limits, max_task_retries, group))
     return Target(
-        id=_target_id(
-            b"", TargetKind.METHOD.value, name, method, repr(limits), repr(max_task_retries)
-        ),
+        id=_target_id(b"", TargetKind.METHOD.value, name, method, told),
         kind=TargetKind.METHOD,
         name=name,
         code=b"",
@@ -319,6 +328,7 @@ def _method_target(
         method=method,
         limits=limits,
         max_task_retries=max_task_retries,
+        group=group,
     )
 
 
