@@ -113,11 +113,16 @@ class Actors:
         calls = list(actor.in_flight.values())
         actor.in_flight.clear()
         actor.in_group.clear()
-        concurrency = actor.creation.spec.target.max_concurrency
-        if concurrency > 1:
-            kept = [call for call in calls if not call.cancelling]  # others may have been dropped
-            begun = [call for call in calls if call.cancelling] + kept[:concurrency]
-            return begun, kept[concurrency:]
+        target = actor.creation.spec.target
+        if target.max_concurrency > 1 or target.groups:
+            room = {"": target.max_concurrency, **dict(target.groups)}
+            begun, others = [], []
+            for call in calls:
+                group = call.spec.target.group
+                if not call.cancelling:  # else it may have been dropped, and others run
+                    room[group] -= 1
+                (begun if call.cancelling or room[group] >= 0 else others).append(call)
+            return begun, others
         begun = [call for call in calls if call.started or call.spec.id == last_started]
         return begun, [call for call in calls if call not in begun]
 
