@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Final
 
 from flame_remote._spec import UNLIMITED, CallLimits, Demand, Target, TargetKind, TaskSpec
@@ -109,12 +108,18 @@ def resources_of(demand: Demand) -> tuple[int, int, int] | None:
     return cpus, memory, gpus
 
 
-def refuse_limits(target: Target) -> None:
-    """Raise InvalidOptionError for limits: a cluster can neither look at a task nor stop it."""
-    for field in fields(CallLimits):
-        if getattr(target.limits, field.name) != getattr(UNLIMITED, field.name):
+_REFUSED: Final = {
+    "priority": "calls of a Flame cluster's session run in the order in which they came",
+    "max_calls": "a Flame cluster does not replace the process of an instance that is used",
+    "memory_bytes": "a Flame cluster does not look at what the process of an instance takes",
+}
+
+
+def refuse_limits(name: str, limits: CallLimits) -> None:
+    """Raise InvalidOptionError for those limits of a call that a cluster cannot keep to."""
+    for field, reason in _REFUSED.items():
+        if getattr(limits, field) != getattr(UNLIMITED, field):
+            option = "memory" if field == "memory_bytes" else field
             raise InvalidOptionError(
-                f"{target.name}: {field.name} needs an engine on this machine, as a Flame cluster "
-                "runs every task to its end, in the order in which they came; leave it out, or "
-                "limit the time in the function itself"
+                f"{name}: {option} needs an engine on this machine: {reason}; leave it out"
             )
