@@ -67,7 +67,8 @@ class TargetEntry(NamedTuple):
 class CallEntry(NamedTuple):
     """One call. `values` pairs the place of an argument with its kind and data.
 
-    `returns` are the objects that the value is taken apart into, None if it is one.
+    `returns` are the objects that the value is taken apart into, None if it is one. It may run for
+    `timeout` seconds; nobody waits for it any more `deadline` seconds after it was made.
     """
 
     id: TaskId
@@ -75,6 +76,8 @@ class CallEntry(NamedTuple):
     payload: tuple[Any, ...] | bytes
     values: tuple[tuple[int | str, int, Any], ...] = ()
     returns: tuple[ObjectId, ...] | None = None
+    timeout: float | None = None
+    deadline: float | None = None
 
 
 class Batch(NamedTuple):

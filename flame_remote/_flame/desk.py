@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from flame_remote._execute.failure import add_needed_by, encode_error
 from flame_remote._ids import ActorId, ObjectId
 from flame_remote._outcome import Kind
-from flame_remote._spec import TaskSpec
+from flame_remote._spec import UNLIMITED, CallLimits, TaskSpec
 from flame_remote.exceptions import FlameError, SessionEndedError, TaskCancelledError
 
 from .batch import CallEntry, Key, Ticket
@@ -107,7 +107,9 @@ class Desk:
             len(value.data) for value in values if isinstance(value.data, (bytes, str))
         )
         passed = [self.table.by_id.get(object_id) for object_id in call.passed_on()]
-        call.alone = (call.spec.target.max_retries == 0 and not call.lane.ordered) or any(
+        target = call.spec.target
+        is_special = target.max_retries == 0 or target.limits is not UNLIMITED
+        call.alone = (is_special and not call.lane.ordered) or any(
             stored is not None and not stored.done and stored.lane is None for stored in passed
         )
         if not call.lane.ordered:
@@ -120,6 +122,10 @@ class Desk:
 
     def cancel(self, object_id: ObjectId) -> bool:
         """End a call as far as its caller is concerned; False if it has ended."""
+        return self.end(object_id, TaskCancelledError)
+
+    def end(self, object_id: ObjectId, error_of: Callable[[str], FlameError]) -> bool:
+        """End a call with an error, which is made from its name; False if it has ended."""
         stored = self.table.by_id.get(object_id)
         call = stored.call if stored is not None else None
         if stored is None or stored.done or call is None:
@@ -127,7 +133,7 @@ class Desk:
         if call.state is CallState.SENT and call.lane.ordered:
             call.lane.cancelled.append(call.spec.id)
             self.touch(call.lane)
-        self.outcomes.fail(call, encode_error(TaskCancelledError(call.name)))
+        self.outcomes.fail(call, encode_error(error_of(call.name)))
         return True
 
     def kill(self, actor: ActorId, how: str) -> None:
@@ -179,7 +185,9 @@ class Desk:
         for place, object_id in spec.dependencies:
             stored = self.table.by_id[object_id]
             values.append((place, int(stored.kind), stored.data))
-        return CallEntry(spec.id, spec.target.id, spec.payload, tuple(values), spec.returns)
+        own = spec.id, spec.target.id, spec.payload, tuple(values), spec.returns
+        limits = spec.target.limits
+        return CallEntry(*own) if limits is UNLIMITED else CallEntry(*own, *_seconds_of(limits))
 
     def tickets(self, ids: Iterable[ObjectId]) -> list[Ticket]:
         """Return what somebody must know who gets these refs."""
@@ -190,3 +198,7 @@ class Desk:
         lanes = self._touched
         waits = [wait for lane in lanes if (wait := lane.look_again_after(now)) is not None]
         return min(waits, default=None)
+
+
+def _seconds_of(limits: CallLimits) -> tuple[float | None, float | None]:
+    return limits.timeout, limits.deadline

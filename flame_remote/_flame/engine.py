@@ -25,7 +25,7 @@ from flame_remote._execute.unread import report_unread
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
-from flame_remote._spec import UNLIMITED, Restarts, Target, TargetKind, TaskSpec
+from flame_remote._spec import UNLIMITED, CallLimits, Restarts, Target, TargetKind, TaskSpec
 from flame_remote._wire.packing import Packed, unpack
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
@@ -36,6 +36,7 @@ from flame_remote.exceptions import (
     FlameErrorCode,
     GetTimeoutError,
     SessionEndedError,
+    TaskDeadlineError,
     UnschedulableError,
 )
 
@@ -213,10 +214,11 @@ class FlameEngine(Engine):
             if available is not None and needed > available:
                 raise UnschedulableError(name, resource, needed, available)
 
+    def check_limits(self, name: str, limits: CallLimits) -> None:
+        refuse_limits(name, limits)
+
     def submit(self, spec: TaskSpec) -> ObjectRef[Any]:
         self._check_usable()
-        if spec.target.limits is not UNLIMITED:
-            refuse_limits(spec.target)
         by_id = self._table.by_id
         for place, object_id in spec.dependencies:
             if object_id not in by_id:
@@ -224,7 +226,22 @@ class FlameEngine(Engine):
         self._table.add(spec.id, spec.target.name)
         ref: ObjectRef[Any] = ObjectRef(spec.id, self)
         self._tell(partial(self._desk.submit, spec))
+        if spec.target.limits is not UNLIMITED:
+            self._tell(partial(self._begin_deadline, spec))
         return ref
+
+    def _begin_deadline(self, spec: TaskSpec) -> None:
+        seconds, name = spec.target.limits.deadline, spec.target.name
+        stored = self._table.by_id.get(spec.id)
+        if seconds is None or stored is None or stored.done:
+            return
+
+        def end() -> None:
+            self._desk.end(spec.id, lambda _: TaskDeadlineError(name, seconds, name))
+            self.wake()
+
+        timer = self._loop.call_later(seconds, end)
+        stored.watchers.append(lambda _: timer.cancel())
 
     def submit_several(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
         refs: list[ObjectRef[Any]] = []
@@ -316,6 +333,10 @@ class FlameEngine(Engine):
         if packed.rides_inline:
             return Kind.PICKLED, packed.data
         return Kind.STORED, self._cache.put(self.program.prefix(OBJECTS), pieces_of(packed))
+
+    def delete(self, keys: Sequence[Key]) -> None:
+        """Delete what `store` has put into the cache and nobody refers to, some time soon."""
+        self._tell(lambda: self._table.gone.keys.extend(keys))
 
     def fetch(self, key: Key) -> Any:
         """Return the bytes of an object, read-only. Blocks."""

@@ -19,6 +19,7 @@ from flame_remote._outcome import Kind
 from flame_remote.exceptions import ActorDiedError, TaskCancelledError
 
 from .batch import CallEntry, TargetEntry
+from .in_time import InTime
 from .running import Finished, Runner, Unloadable, current_call, failed
 
 Ended = Callable[[Finished], None]  # may be called in any thread
@@ -111,6 +112,7 @@ class Instance:
     def _run(self, entry: CallEntry, ended: Ended) -> None:
         """Run calls in this thread, one after the other, until none is left for it."""
         while True:
+            ended = self._in_time(entry, ended)
             finished = self._unfit(entry) or self._runner.run(
                 entry, partial(self._callee, entry.target_id)
             )
@@ -127,8 +129,17 @@ class Instance:
                 if self._limit > 1:
                     self._begin_what_can()
 
+    def _in_time(
+        self, entry: CallEntry, ended: Ended, on_late: Callable[[], object] = lambda: None
+    ) -> Ended:
+        """Return what is told of the end of a call that begins now, and tells `ended` in time."""
+        if entry.timeout is None:
+            return ended
+        return InTime(self._runner, entry, entry.timeout, ended, on_late)
+
     def _run_on_loop(self, entry: CallEntry, ended: Ended, loop: LoopThread) -> None:
         current_call.set(entry)
+        ended = self._in_time(entry, ended, partial(loop.cancel, entry.id))
         unfit = self._unfit(entry)
         if unfit is not None:
             self._end_on_loop(ended, unfit)

@@ -28,6 +28,7 @@ from .cache import Cache
 from .calls import Call
 from .cluster import Cluster
 from .engine import FlameEngine
+from .in_time import run_in_time
 from .post import entry_of
 from .program import CLAIMS, Program
 from .running import Finished, Runner, current_call, failed, task_id_here
@@ -238,7 +239,7 @@ class WorkerEngine(FlameEngine):
         if _is_stack_nearly_full():
             error = RecursionError("tasks inside tasks, too deep to run them all in one process")
             return failed(entry, encode_failure(error, call.name, entry.id, os.getpid()))
-        return self.runner.run(entry, partial(self.runner.code.load, entry.target_id))
+        return run_in_time(self.runner, entry, partial(self.runner.code.load, entry.target_id))
 
     def _claim_back(self, waiter: Waiter, ids: list[ObjectId]) -> None:
         """Claim what was sent and no instance has begun, one batch after the other, and run it."""

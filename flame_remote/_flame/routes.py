@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Final, NoReturn
 
 from flame_remote._spec import UNLIMITED, CallLimits, Demand, Target, TargetKind, TaskSpec
@@ -117,17 +116,17 @@ def refuse_restarts(name: str) -> NoReturn:
     )
 
 
-def refuse_limits(target: Target) -> None:
-    """Raise InvalidOptionError for limits: a cluster can neither look at a task nor stop it.
+# Memory is counted there, among the session's resources, and nothing keeps a task to it.
+_REFUSED: Final = {
+    "priority": "calls of a Flame cluster's session run in the order in which they came",
+    "max_calls": "a Flame cluster does not replace the process of an instance that is used",
+}
 
-    Memory is counted there, among the session's resources, and nothing keeps a task to it.
-    """
-    for field in fields(CallLimits):
-        if field.name == "memory_bytes":
-            continue
-        if getattr(target.limits, field.name) != getattr(UNLIMITED, field.name):
+
+def refuse_limits(name: str, limits: CallLimits) -> None:
+    """Raise InvalidOptionError for those limits of a call that a cluster cannot keep to."""
+    for option, reason in _REFUSED.items():
+        if getattr(limits, option) != getattr(UNLIMITED, option):
             raise InvalidOptionError(
-                f"{target.name}: {field.name} needs an engine on this machine, as a Flame cluster "
-                "runs every task to its end, in the order in which they came; leave it out, or "
-                "limit the time in the function itself"
+                f"{name}: {option} needs an engine on this machine: {reason}; leave it out"
             )

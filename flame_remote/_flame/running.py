@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
-from flame_remote._execute.attempts import Attempts
+from flame_remote._execute.attempts import Again, Attempts
 from flame_remote._execute.call import execute, is_coroutine
 from flame_remote._execute.coroutines import run_coroutine
 from flame_remote._execute.failure import encode_error, encode_failure
@@ -21,7 +22,7 @@ from flame_remote._refs import ObjectRef
 from flame_remote._spec import TargetKind
 from flame_remote._wire.arguments import unpack_arguments
 from flame_remote._wire.packing import unpack
-from flame_remote.exceptions import FlameError, SerializationError
+from flame_remote.exceptions import FlameError, SerializationError, TaskDeadlineError
 
 from .batch import CallEntry, Key, Result, TargetEntry
 
@@ -154,6 +155,9 @@ class Runner:
         """Pack what a call returned or raised."""
         seconds = perf_counter() - started
         name = self.code.entry(entry.target_id).name
+        if succeeded and type(value) is Again:  # the deadline came before the next attempt
+            late = TaskDeadlineError(name, entry.deadline or 0.0, name)
+            return _finished(entry, int(Kind.FAILED), encode_error(late), seconds)
         if succeeded:
             try:
                 if isinstance(value, Several):
@@ -178,6 +182,13 @@ class Runner:
             data = encode_failure(value, name, entry.id, os.getpid())
         return _finished(entry, int(Kind.FAILED), data, seconds)
 
+    def drop(self, finished: Finished) -> None:
+        """Let go of what a call has made, as it came too late."""
+        keys = [one.data for one in finished.result.objects if one.kind == Kind.STORED]
+        if keys:
+            self._engine.delete(keys)
+        finished.refs.clear()
+
     def _pack(
         self, object_id: ObjectId, value: Any, name: str, function: Any
     ) -> tuple[Result, list[ObjectRef[Any]]]:
@@ -195,7 +206,9 @@ def _with_options(function: Callable[..., Any], entry: CallEntry, name: str) -> 
     inner = function.__wrapped__ if isinstance(function, Attempts) else function
     if entry.returns is not None:
         inner = TakenApart(inner, len(entry.returns), name)
-    return function.in_place(inner) if isinstance(function, Attempts) else inner
+    if not isinstance(function, Attempts):
+        return inner
+    return function.in_place(inner, monotonic() + (entry.deadline or math.inf))
 
 
 def failed(entry: CallEntry, data: bytes) -> Finished:

@@ -17,6 +17,7 @@ from flame_remote._spec import TargetKind
 
 from . import guard
 from .batch import Batch, CallEntry, Key, Reply, dump, load_batch
+from .in_time import run_in_time
 from .instance import Instance
 from .nested import WorkerEngine
 from .program import Program
@@ -216,7 +217,7 @@ class _FunctionBatch:
             except IndexError:  # another thread was faster
                 return
             load = partial(self._runner.code.load, entry.target_id)
-            self._finished.append(self._runner.run(entry, load))
+            self._finished.append(run_in_time(self._runner, entry, load))
 
     def _go_on_elsewhere(self) -> None:
         if self._left:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-_NO_LIMITS: Final = "a cluster runs every task to its end: options that limit calls are refused"
-
 WHY_NOT: Final[Mapping[str, str]] = {
     "test_a_task_can_free_what_it_was_given": (
         "a value on a cluster belongs to the process that made it, and only that can free it"
@@ -20,13 +18,6 @@ WHY_NOT: Final[Mapping[str, str]] = {
     "test_a_session_is_a_context_manager": (
         "num_cpus says nothing about a cluster, which has its own"
     ),
-    "test_a_call_that_runs_too_long_ends_with_an_error_that_says_so": _NO_LIMITS,
-    "test_a_call_that_is_in_time_is_none_the_wiser": _NO_LIMITS,
-    "test_a_coroutine_can_run_too_long": _NO_LIMITS,
-    "test_methods_can_run_too_long_and_those_behind_them_still_run": _NO_LIMITS,
-    "test_a_deadline_covers_the_time_before_a_call_runs_and_the_time_that_it_does": _NO_LIMITS,
-    "test_a_deadline_holds_for_what_the_call_starts": _NO_LIMITS,
-    "test_a_deadline_holds_for_all_attempts": _NO_LIMITS,
 }
 
 
