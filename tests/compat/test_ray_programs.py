@@ -20,6 +20,12 @@ import flame_remote.compat.ray.util.multiprocessing
 PROGRAMS: Final = sorted((Path(__file__).parent / "programs").glob("*.py"))
 # What waits for another call that has not ended, or ends a process, cannot run in one thread.
 NOT_INLINE: Final = {"async_actor", "cancelling", "crashes", "monte_carlo", "queues_and_pools"}
+RUNS: Final = [
+    pytest.param(program, engine, id=f"{engine}-{program.stem}")
+    for program in PROGRAMS
+    for engine in ("inline", "embedded")
+    if engine == "embedded" or program.stem not in NOT_INLINE
+]
 
 
 @pytest.fixture(autouse=True)
@@ -37,16 +43,13 @@ def expected_of(program: Path) -> str:
     return "".join(f"{line.removeprefix('# ')}\n" for line in lines)
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
-@pytest.mark.parametrize("engine", ["inline", "embedded"])
+@pytest.mark.parametrize(("program", "engine"), RUNS)
 def test_a_program_written_for_ray_prints_what_it_prints_there(
     program: Path,
     engine: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if engine == "inline" and program.stem in NOT_INLINE:
-        pytest.skip("waits for what has not ended, which one thread cannot do")
     monkeypatch.setenv("FLAME_ENGINE", engine)
     monkeypatch.setenv("FLAME_NUM_CPUS", "2")
     try:
