@@ -85,9 +85,7 @@ def checked_environment(name: str, value: object) -> Environment | None:
         )
     for field in value:
         if field not in FIELDS:
-            raise InvalidOptionError(
-                f"{name} has no field {field!r}; fields: {', '.join(FIELDS)}"
-            )
+            raise InvalidOptionError(f"{name} has no field {field!r}; fields: {', '.join(FIELDS)}")
     folder = value.get("working_dir")
     environment = Environment(
         tuple(sorted(_variables(f"{name}['env_vars']", value.get("env_vars")))),

@@ -105,9 +105,7 @@ class TaskOptions:
 
     def limits(self) -> CallLimits:
         """Return what a call may take of time and memory, and how soon it is wanted."""
-        limits = CallLimits(
-            self.timeout, self.deadline, self.priority, self.max_calls, self.memory
-        )
+        limits = CallLimits(self.timeout, self.deadline, self.priority, self.max_calls, self.memory)
         return UNLIMITED if limits == UNLIMITED else limits
 
     def retry(self) -> Retry | None:

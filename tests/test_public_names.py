@@ -25,7 +25,16 @@ VERBS = [
     "shutdown",
     "wait",
 ]
-KNOWING = ["context", "explain", "get_gpu_ids", "replay", "save_failed_calls", "scope", "state", "timeline"]
+KNOWING = [
+    "context",
+    "explain",
+    "get_gpu_ids",
+    "replay",
+    "save_failed_calls",
+    "scope",
+    "state",
+    "timeline",
+]
 
 
 def test_public_names_are_exactly_these() -> None:

@@ -60,7 +60,6 @@ from .nesting import ends_the_program, task_stack
 from .objects import Callback, ObjectTable, StoredObject
 from .scopes import InlineScope
 
-
 _THIS: Final = nullcontext()  # the environment that the process has anyhow
 
 

@@ -50,7 +50,9 @@ class ReadyQueues:
 
     def __init__(self) -> None:
         self._queues: dict[Kind, _Queue] = {}  # those with a READY task
-        self._recent = _Queue(0, -1, Demand(), None)  # hashing a demand is slow: benchmark "scheduler"
+        self._recent = _Queue(
+            0, -1, Demand(), None
+        )  # hashing a demand is slow: benchmark "scheduler"
         self._live = 0
 
     def __len__(self) -> int:
@@ -84,7 +86,9 @@ class ReadyQueues:
         """Take out the most urgent, then deepest, then oldest, task that fits, to be sent."""
         best: _Queue | None = None
         for queue in self._queues.values():
-            if fits(queue.demand, queue.environment) and (best is None or queue.rank() < best.rank()):
+            if fits(queue.demand, queue.environment) and (
+                best is None or queue.rank() < best.rank()
+            ):
                 best = queue
         return self._pop(best, 1, 0)[0] if best is not None else None
 

@@ -35,7 +35,7 @@ class ResourcePool:
         """Say whether `demand` could be taken now."""
         available = self.available
         # A loop takes half the time of all() (benchmarks: submit of no-op tasks).
-        for name, units in demand:  # noqa: SIM110
+        for name, units in demand:
             if available.get(name, 0) < units:
                 return False
         return not self.gpus or self._choose_gpus(demand) is not None

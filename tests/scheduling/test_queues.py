@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from flame_remote._environment import Environment
 from flame_remote._scheduling.queues import ReadyQueues
 from flame_remote._scheduling.records import TaskRecord
 from flame_remote._scheduling.states import TaskState
-from flame_remote._environment import Environment
 from flame_remote._spec import Demand
 
 from .helpers import call, calls, function

@@ -366,7 +366,9 @@ def _add_needs(scenario: Scenario) -> None:
         # Not both: what waits with a GPU for one that needs a GPU may wait for ever.
         leaves = chance() < 0.6
         for template in scenario.templates:
-            waits = any(step[0] not in ("work", "raise", "flaky", "crash") for step in template.steps)
+            waits = any(
+                step[0] not in ("work", "raise", "flaky", "crash") for step in template.steps
+            )
             if template.kind == FUNCTION and chance() < 0.4:
                 if leaves and not waits:
                     template.demand["GPU"] = pick([0.3, 0.5, 1.0, 1.0])
