@@ -93,3 +93,4 @@ def test_limits_are_refused_by_name() -> None:
     refuse_limits(target())
     with pytest.raises(InvalidOptionError, match="f: timeout needs an engine on this machine"):
         refuse_limits(target(limits=CallLimits(timeout=1.0)))
+    refuse_limits(target(limits=CallLimits(memory_bytes=1)))  # which the session asks for
