@@ -115,7 +115,7 @@ class WorkerLost:
 
 @dataclass(slots=True)
 class MemoryExceeded:
-    """A task has taken more memory than it may; 0 if it is an actor, between or during its calls."""
+    """A task has taken more memory than it may; 0 if it is an actor that has been constructed."""
 
     worker_id: WorkerId
     task_id: TaskId

@@ -143,7 +143,7 @@ class Fleet:
         self._decide(StopWorker(worker.id))
 
     def make_room(self, demand: Demand) -> None:
-        """Let go of the worker that has been idle for longest if there may be no other beside it."""
+        """Let go of the worker that is idle for longest, if there may be no other beside it."""
         if self.idle and not self.may_start(demand):
             self.let_go(next(iter(self.idle.values())))
 

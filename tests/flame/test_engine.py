@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import flame_remote as flame
+from flame_remote._config import load_config
 from flame_remote._flame.engine import FlameEngine
 from flame_remote.core.object_ref import ObjectRef as Address
 from flame_remote.core.objects import get_object
@@ -188,3 +189,16 @@ def test_a_repr_and_a_late_get_say_what_is_missing() -> None:
     assert "slow()" in repr(ref)
     with pytest.raises(flame.GetTimeoutError, match=r"slow\(\).*pending"):
         flame.get(ref, timeout=0.01)
+
+
+def test_an_environment_is_refused_as_it_belongs_to_the_application() -> None:
+    with pytest.raises(flame.InvalidOptionError, match=r"identity: runtime_env needs an engine on"):
+        identity.options(runtime_env={"env_vars": {"A": "1"}}).remote(1)
+    with pytest.raises(
+        flame.InvalidOptionError, match="on a Flame cluster the environment belongs"
+    ):
+        load_config("flame", runtime_env={"env_vars": {"A": "1"}})
+
+
+def test_memory_is_counted_by_the_cluster() -> None:
+    assert flame.get(identity.options(memory="256m").remote(1)) == 1

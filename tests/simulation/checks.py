@@ -170,7 +170,7 @@ class Checks:
         assert all(isinstance(argument.outcome, int) for argument in task.arguments)
         actor = task.actor
         assert worker.actor is actor
-        target = task.spec.target if not task.spec.actor else actor.creation.spec.target
+        target = task.spec.target if actor is None else actor.creation.spec.target
         assert worker.environment == target.environment
         assert len(worker.devices) == -(-target.demand.gpu_units // Demand.UNIT)
         assert task.record.lease is not None
