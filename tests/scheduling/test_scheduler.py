@@ -274,7 +274,7 @@ def test_function_of_no_cpus_runs_beside_others() -> None:
     assert driven.submit(free) == [StartWorker(2, 0), SendTasks(2, [free])]
 
 
-# --- actors that are restarted ---------------------------------------------------------------------
+# --- actors that are restarted --------------------------------------------------------------------
 
 
 def mortal(max_restarts: int = 1, max_task_retries: int = 0, *, max_concurrency: int = 1) -> Target:
