@@ -163,7 +163,7 @@ class LocalEngine(Engine):
             self._core.revivals.names.give(naming, spec.id)
             self._objects[spec.id] = StoredObject(spec.target.name, spec)
             ref: ObjectRef[Any] = ObjectRef(spec.id, self)
-            self._core.revivals.name(naming, spec.id)
+            self._core.revivals.named(naming, spec.id)
             self._inbox.append(spec)
             self._core.drain()
         self._core.after_turn()

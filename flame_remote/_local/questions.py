@@ -84,7 +84,7 @@ class Questions:
         except ActorAlreadyExistsError:
             return False
         self._core.inbound.handle(worker, message)
-        self._core.revivals.name(named, message.task_id)
+        self._core.revivals.named(named, message.task_id)
         return True
 
     def _find_actor(

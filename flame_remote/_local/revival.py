@@ -21,6 +21,7 @@ class Revivals:
         self.names = ActorNames()
         self._objects = objects
         self._constructors: dict[ActorId, TaskSpec] = {}  # each holds once more what it takes
+        self._detached: set[ActorId] = set()  # each is held
         self._states: dict[ActorId, ObjectId] = {}  # each is held
 
     def called(self, spec: TaskSpec) -> None:
@@ -28,9 +29,11 @@ class Revivals:
         self._constructors[spec.id] = spec
         self._objects.hold(held_by(spec))
 
-    def name(self, naming: Naming, actor_id: ActorId) -> None:
-        """Let an actor that was just called have its name; a detached one is held by that."""
-        if naming.detached:
+    def named(self, naming: Naming, actor_id: ActorId) -> None:
+        """An actor that has a name was just called; a detached one is held by that, if it has not
+        failed at once."""
+        if naming.detached and self.names.naming_of(actor_id) is naming:
+            self._detached.add(actor_id)
             self._objects.hold([actor_id])
 
     def begin_again(self, spec: TaskSpec) -> None:
@@ -59,8 +62,9 @@ class Revivals:
     def ended(self, command: EndActor) -> None:
         """An actor is dead for good."""
         actor_id = command.actor_id
-        naming = self.names.forget(actor_id)
-        if naming is not None and naming.detached:
+        self.names.forget(actor_id)
+        if actor_id in self._detached:
+            self._detached.remove(actor_id)
             self._objects.release([actor_id])
         self._let_go_of_state(actor_id)
         spec = self._constructors.pop(actor_id, None)

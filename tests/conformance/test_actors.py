@@ -278,7 +278,7 @@ def test_max_concurrency_gives_every_call_its_result() -> None:
 
 
 def test_a_killed_actor_fails_every_later_call() -> None:
-    counter = Counter.options(name="till").remote()
+    counter = Counter.remote()
     flame.get(counter.add.remote())
     flame.kill(counter)
     with pytest.raises(flame.ActorDiedError, match="kill"):

@@ -165,9 +165,18 @@ def test_a_name_is_free_when_an_argument_of_the_constructor_has_failed() -> None
     failed = fail.remote()
     with pytest.raises(ValueError, match="no start"):
         flame.get(failed)
+
+    @flame.remote
+    def make(failed: list[Any]) -> Any:
+        handle = Counter.options(name="late", lifetime="detached").remote(failed[0])
+        with pytest.raises(ValueError, match="no start"):
+            flame.get(handle.add.remote())
+        return handle
+
     counter = Counter.options(name="late", lifetime="detached").remote(failed)
     with pytest.raises(ValueError, match="no start"):
         flame.get(counter.add.remote())
+    assert flame.get(make.remote([failed])) != counter
     with pytest.raises(flame.ActorNotFoundError):
         flame.get_actor("late")
 

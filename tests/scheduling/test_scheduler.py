@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from flame_remote._scheduling.actors import MAX_LOST_IN_A_ROW
 from flame_remote._scheduling.commands import (
     EndActor,
     Ending,
     EndTask,
     KillWorker,
+    RestartActor,
     SendTasks,
     StartWorker,
     StopWorker,
 )
 from flame_remote._scheduling.events import (
+    ActorExited,
     ActorKilled,
     ActorReleased,
     TasksEnded,
@@ -26,6 +31,7 @@ from flame_remote._scheduling.events import (
 from flame_remote._scheduling.fleet import START_ATTEMPTS, START_PAUSE_SECONDS
 from flame_remote._scheduling.records import TaskRecord
 from flame_remote._scheduling.states import TaskState
+from flame_remote._spec import Restarts, Target
 
 from .helpers import Driven, actor_class, call, calls, ended_with, function, method
 
@@ -266,3 +272,95 @@ def test_function_of_no_cpus_runs_beside_others() -> None:
     busy, free = call(), call(function(CPU=0))
     driven.submit(busy)
     assert driven.submit(free) == [StartWorker(2, 0), SendTasks(2, [free])]
+
+
+# --- actors that are restarted --------------------------------------------------------------------
+
+
+def mortal(max_restarts: int = 1, max_task_retries: int = 0, *, max_concurrency: int = 1) -> Target:
+    target = actor_class(max_concurrency=max_concurrency)
+    return replace(target, restarts=Restarts(max_restarts, max_task_retries))
+
+
+def test_actor_whose_worker_is_lost_is_constructed_again_on_another() -> None:
+    driven, actor = Driven(), call(mortal())
+    driven.submit(actor)
+    driven.end(1, actor)
+    again = driven.lose(1, running=actor)
+    record = driven.scheduler.tasks[actor.spec.id]
+    assert again == [
+        RestartActor(actor.spec.id, 1),
+        StartWorker(2, actor.spec.id),
+        SendTasks(2, [record]),
+    ]
+    assert record.spec is actor.spec
+    driven.end(2, record)
+    assert driven.lose(2) == [EndActor(actor.spec.id)]
+
+
+def test_calls_that_had_not_begun_go_to_the_new_instance_before_later_ones() -> None:
+    driven, actor = Driven(), call(mortal())
+    begun, *others = calls(3, method(), on=actor)
+    driven.submit(actor, begun, *others)
+    driven.end(1, actor)
+    decided = driven.lose(1, running=begun)
+    assert ended_with(decided) == {begun.spec.id: Ending.ACTOR_RESTARTS}
+    later = call(method(), on=actor)
+    assert driven.submit(later) == []
+    record = driven.scheduler.tasks[actor.spec.id]
+    assert driven.end(2, record) == [SendTasks(2, [*others, later])]
+
+
+@pytest.mark.parametrize(("of_class", "of_call"), [(1, None), (0, 1), (5, 1)])
+def test_call_that_had_begun_is_run_again_as_often_as_it_may(
+    of_class: int, of_call: int | None
+) -> None:
+    driven, actor = Driven(), call(mortal(-1, of_class))
+    add = call(replace(method(), max_task_retries=of_call), on=actor)
+    driven.submit(actor, add)
+    driven.end(1, actor)
+    assert ended_with(driven.lose(1, running=add)) == {}
+    driven.end(2, driven.scheduler.tasks[actor.spec.id])
+    assert add.worker_id == 2
+    assert ended_with(driven.lose(2, running=add)) == {add.spec.id: Ending.ACTOR_RESTARTS}
+
+
+def test_of_calls_beside_each_other_as_many_as_run_at_a_time_had_begun() -> None:
+    driven, actor = Driven(), call(mortal(max_concurrency=2))
+    sent = calls(4, method(), on=actor)
+    driven.submit(actor, *sent)
+    driven.end(1, actor)
+    lost = {record.spec.id: Ending.ACTOR_RESTARTS for record in sent[:2]}
+    assert ended_with(driven.lose(1)) == lost
+
+
+def test_kill_that_may_restart_ends_the_process_and_nothing_is_sent_to_it() -> None:
+    driven, actor = Driven(), call(mortal())
+    driven.submit(actor)
+    driven.end(1, actor)
+    assert driven.tell(ActorKilled(actor.spec.id, may_restart=True)) == [KillWorker(1)]
+    add = call(method(), on=actor)
+    assert driven.submit(add) == []
+    assert RestartActor(actor.spec.id, 1) in driven.lose(1)
+    assert driven.end(2, driven.scheduler.tasks[actor.spec.id]) == [SendTasks(2, [add])]
+
+
+def test_actor_that_has_exited_is_not_restarted_and_gets_no_call_any_more() -> None:
+    driven, actor = Driven(), call(mortal(-1, -1))
+    leaving, behind = calls(2, method(), on=actor)
+    driven.submit(actor, leaving, behind)
+    driven.end(1, actor)
+    assert driven.tell(ActorExited(actor.spec.id)) == [StopWorker(1), EndActor(actor.spec.id)]
+    assert ended_with(driven.end(1, leaving)) == {}
+    late = call(method(), on=actor)
+    assert ended_with(driven.submit(late)) == {late.spec.id: Ending.ACTOR_DIED}
+    assert ended_with(driven.lose(1)) == {behind.spec.id: Ending.ACTOR_DIED}
+
+
+def test_actor_that_is_lost_before_its_constructor_returns_again_and_again_is_given_up() -> None:
+    driven, actor = Driven(), call(mortal(-1))
+    driven.submit(actor)
+    for worker_id in range(1, 1 + MAX_LOST_IN_A_ROW):
+        assert RestartActor(actor.spec.id, worker_id) in driven.lose(worker_id, running=actor)
+    decided = driven.lose(1 + MAX_LOST_IN_A_ROW, running=actor)
+    assert ended_with(decided) == {actor.spec.id: Ending.CRASHED}
