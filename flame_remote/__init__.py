@@ -37,6 +37,7 @@ Nothing has to be started or configured; the first call starts what is needed.
     as_completed(refs, *, timeout=None)           iterate over refs as their tasks end
     progress(refs, *, label="", timeout=None)     as get, with a bar on the terminal
     Queue(maxsize=0)                              shared by tasks and actors
+    Lock(), Semaphore(n), Event()                 as those of threading, for tasks and actors
     ActorPool(handles)                            hands work to whichever is idle
     Executor(max_workers=None)                    a concurrent.futures.Executor
     cancel(ref, *, force=False, recursive=True)   end a task, and what it has started
@@ -138,11 +139,13 @@ __all__ = [
     "DeserializationError",
     "EngineClosedError",
     "EngineError",
+    "Event",
     "Executor",
     "FlameError",
     "ForkedError",
     "GetTimeoutError",
     "InvalidOptionError",
+    "Lock",
     "ObjectError",
     "ObjectFreedError",
     "ObjectFuture",
@@ -158,6 +161,7 @@ __all__ = [
     "Retry",
     "ReturnCountError",
     "Scope",
+    "Semaphore",
     "SerializationError",
     "Session",
     "SessionEndedError",
@@ -208,6 +212,7 @@ if _typing.TYPE_CHECKING:
     from flame_remote._replay import replay, save_failed_calls
     from flame_remote._scope import Scope, scope
     from flame_remote._stream import ObjectRefGenerator
+    from flame_remote._sync import Event, Lock, Semaphore
     from flame_remote._weak import WeakRef
 
 # What few programs need, or what costs much to import, and where it is.
@@ -215,6 +220,9 @@ _LATER: _typing.Final = {
     "ActorPool": "_actor_pool",
     "AsCompleted": "_as_completed",
     "Queue": "_queue",
+    "Event": "_sync",
+    "Lock": "_sync",
+    "Semaphore": "_sync",
     "as_completed": "_as_completed",
     "Cache": "_cache",
     "WeakRef": "_weak",

@@ -112,12 +112,12 @@ class Queue(Generic[T]):
             Full: there is no room, or none in time.
             ValueError: `timeout` is negative.
         """
-        if not get(self.actor.put.remote(item, _limit(block, timeout))):
+        if not get(self.actor.put.remote(item, wait_limit(block, timeout))):
             raise Full
 
     async def put_async(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """As `put`, without blocking the event loop."""
-        if not await self.actor.put.remote(item, _limit(block, timeout)):
+        if not await self.actor.put.remote(item, wait_limit(block, timeout)):
             raise Full
 
     def put_nowait(self, item: T) -> None:
@@ -143,11 +143,11 @@ class Queue(Generic[T]):
             Empty: there is no item, or none in time.
             ValueError: `timeout` is negative.
         """
-        return cast(T, _found(get(self.actor.get.remote(_limit(block, timeout)))))
+        return cast(T, _found(get(self.actor.get.remote(wait_limit(block, timeout)))))
 
     async def get_async(self, block: bool = True, timeout: float | None = None) -> T:
         """As `get`, without blocking the event loop."""
-        return cast(T, _found(await self.actor.get.remote(_limit(block, timeout))))
+        return cast(T, _found(await self.actor.get.remote(wait_limit(block, timeout))))
 
     def get_nowait(self) -> T:
         """Take the oldest item out; raise Empty if there is none."""
@@ -167,7 +167,8 @@ class Queue(Generic[T]):
         kill(self.actor)
 
 
-def _limit(block: bool, timeout: float | None) -> float | None:
+def wait_limit(block: bool, timeout: float | None) -> float | None:
+    """Return how many seconds to wait at most; None for as many as it takes."""
     if not block:
         return 0
     if timeout is not None and timeout < 0:

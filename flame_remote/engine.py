@@ -62,6 +62,13 @@ class Engine(ABC):
         """Return what a call made here belongs to: a scope, else a task, else 0."""
         return self.current_task()
 
+    def result_of_task(self) -> ObjectRef[Any] | None:
+        """Return a new ref to what the task will return in which the calling code runs.
+
+        None outside any task, and on an engine that does not know it.
+        """
+        return None
+
     @abstractmethod
     def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
         """Raise UnschedulableError if `amounts` can never be met here. Does not block."""

@@ -69,6 +69,8 @@ LAYERS: Final = [
         "_typed_actor",
         "_actor_pool",
         "_queue",
+        "_permits",
+        "_sync",
         "_executor",
         "_progress",
         "_shared_arguments",

@@ -48,7 +48,7 @@ def test_public_names_are_exactly_these() -> None:
     others = {"Actor", "ActorClass", "ActorHandle", "ObjectFuture", "ObjectRef", "RemoteFunction"}
     more = {"ActorPool", "AsCompleted", "Executor", "Queue", "Session", "as_completed", "method"}
     more |= {*KNOWING, "Cache", "Context", "ObjectRefGenerator", "Retry", "Scope", "WeakRef"}
-    more |= {"progress"}
+    more |= {"progress", "Event", "Lock", "Semaphore"}
     assert set(flame.__all__) == {*VERBS, *more, *others, *errors}
     assert flame.__all__ == sorted(flame.__all__)
 

@@ -62,7 +62,7 @@ class Iterations:
         number = kwargs.pop(NUMBER)
         items = method(*args, **kwargs)
         is_async = hasattr(items, "__anext__")
-        self._begun[number] = AsyncProducer(items) if is_async else Producer(items)
+        self._begun[number] = AsyncProducer(items) if is_async else Producer(iter(items))
 
     # Each takes, second, the result of the call that it must not overtake, if there is one: if that
     # failed, so does this.

@@ -119,6 +119,13 @@ class InlineEngine(Engine):
         stack = task_stack.get()
         return stack[-1] if stack else 0
 
+    def result_of_task(self) -> ObjectRef[Any] | None:
+        task = self.current_task()
+        if not task:
+            return None
+        self.ref_events.append(-task)  # it is kept as long as the task has not ended
+        return ObjectRef(task, self)
+
     def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
         for resource, needed in amounts.items():
             available = self._resources.get(resource, 0.0)

@@ -106,6 +106,13 @@ class WorkerEngine(Engine):
     def current_parent(self) -> TaskId:
         raise NotImplementedError  # as new_id
 
+    def result_of_task(self) -> ObjectRef[Any] | None:
+        task = self.current_task()
+        if not task:
+            return None
+        self.ref_events.append(-task)  # it is kept as long as the task has not ended
+        return ObjectRef(task, self)
+
     def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
         for resource, needed in amounts.items():
             available = self._resources.get(resource, 0.0)

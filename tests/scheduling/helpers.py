@@ -30,9 +30,10 @@ def actor_class(
     return Target(next(_numbers), TargetKind.ACTOR, name, b"", demand, max_retries, max_concurrency)
 
 
-def method(name: str = "method") -> Target:
-    """Return a method."""
-    return Target(next(_numbers), TargetKind.METHOD, name, b"", Demand(), 0, method=name)
+def method(name: str = "method", group: str = "") -> Target:
+    """Return a method, in a concurrency group if it is named."""
+    number = next(_numbers)
+    return Target(number, TargetKind.METHOD, name, b"", Demand(), 0, method=name, group=group)
 
 
 def call(

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flame_remote._ids import TaskId
-from flame_remote._scheduling.actors import CALLS_AHEAD, Actors
+from flame_remote._scheduling.actors import CALLS_AHEAD, Actors, begun_calls
 from flame_remote._scheduling.records import TaskRecord
 from flame_remote._scheduling.states import ActorState, TaskState
 
@@ -209,3 +211,41 @@ def test_function_that_has_ended_is_no_caller(stage: Stage) -> None:
     stage.queue(first, second)
     assert stage.sent(actor) == [first, second]
     assert first.caller == second.caller == -3
+
+
+def grouped_actor(stage: Stage) -> TaskRecord:
+    """Return the constructor of an actor with one call at a time, and two in the group "io"."""
+    creation = stage.actor(max_concurrency=3)
+    creation.spec.target = replace(creation.spec.target, groups=(("io", 2),))
+    return creation
+
+
+def test_a_group_that_has_been_sent_all_it_may_takes_nothing_from_the_others(stage: Stage) -> None:
+    actor = grouped_actor(stage)
+    many = calls(CALLS_AHEAD + 10, method(group="io"), on=actor)
+    stage.queue(*many)
+    assert stage.sent(actor) == many[: CALLS_AHEAD + 3]
+    other = call(method(), on=actor)
+    stage.queue(other)
+    assert stage.sent(actor) == [other]
+    stage.actors.call_left(many[0])
+    assert stage.sent(actor) == [many[CALLS_AHEAD + 3]]
+
+
+def test_a_late_argument_holds_up_its_own_group_only(stage: Stage) -> None:
+    actor = grouped_actor(stage)
+    late, behind = calls(2, method(group="io"), on=actor)
+    other = call(method(), on=actor)
+    stage.queue(late, late=True)
+    stage.queue(behind, other)
+    assert stage.sent(actor) == [other]
+    late.state = TaskState.READY
+    assert stage.sent(actor) == [late, behind]
+
+
+def test_of_each_group_so_many_calls_have_begun_as_run_at_a_time(stage: Stage) -> None:
+    actor = grouped_actor(stage)
+    io, plain = calls(3, method(group="io"), on=actor), calls(2, method(), on=actor)
+    stage.queue(*io, *plain)
+    stage.sent(actor)
+    assert list(begun_calls(stage.actors.table[actor.spec.id])) == [*io[:2], plain[0]]

@@ -221,10 +221,14 @@ class Counter(flame.Actor):
         return self.add(1) + self.value
 
 
-class Tally(Counter, num_cpus=0.5, max_concurrency=2):
-    @flame.method
+class Tally(Counter, num_cpus=0.5, concurrency_groups={"sums": 2}, replicas=(1, 2)):
+    @flame.method(concurrency_group="sums")
     def double(self) -> int:
         return self.add(self.value)
+
+    @flame.method(num_returns=1)
+    async def soon(self, n: int) -> float:
+        return n / 2
 
 
 @dataclass
@@ -254,6 +258,7 @@ def use_actors() -> None:
 
     assert_type(Counter.options(num_cpus=1, name="c").remote(start=3).add.remote(1), ObjectRef[int])
     assert_type(Tally.remote().double.remote(), ObjectRef[int])
+    assert_type(Tally.remote().soon.remote(3), ObjectRef[float])
     assert_type(Tally.remote(3).add.remote(2), ObjectRef[int])
     assert_type(Settings.remote("a", depth=2).show.remote(), ObjectRef[str])
 
