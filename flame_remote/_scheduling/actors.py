@@ -116,7 +116,8 @@ class Actors:
         target = actor.creation.spec.target
         if target.max_concurrency > 1 or target.groups:
             room = {"": target.max_concurrency, **dict(target.groups)}
-            begun, others = [], []
+            begun: list[TaskRecord] = []
+            others: list[TaskRecord] = []
             for call in calls:
                 group = call.spec.target.group
                 if not call.cancelling:  # else it may have been dropped, and others run
