@@ -169,6 +169,7 @@ class View:
     def _objects(self) -> Iterator[ObjectInfo]:
         by_workers = Counter(i for worker in self._core.crew.workers.values() for i in worker.held)
         by_tasks = Counter(i for record in self.tasks.values() for i in held_by(record.spec))
+        by_tasks.update(self._core.revivals.held())  # for constructors to come
         by_values = Counter(i for stored in self.objects.values() for i in stored.refs)
         sites = self._core.records.sites
         for object_id, stored in list(self.objects.items()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from flame_remote._actor_names import ActorNames
 from flame_remote._ids import ActorId, ObjectId
 from flame_remote._outcome import Kind
@@ -58,6 +60,13 @@ class Revivals:
         """Return the last state as one more argument of the constructor; none if none was kept."""
         state = self._states.get(actor_id)
         return () if state is None else ((STATE_PLACE, state),)
+
+    def held(self) -> Iterator[ObjectId]:
+        """Yield what is held here, once for each time."""
+        for spec in self._constructors.values():
+            yield from held_by(spec)
+        yield from self._states.values()
+        yield from self._detached
 
     def ended(self, command: EndActor) -> None:
         """An actor is dead for good."""
