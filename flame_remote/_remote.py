@@ -396,7 +396,8 @@ def remote(*targets: Any, **options: Any) -> Any:
 
     Args:
         targets: the function or class; left out when only options are given.
-        options: num_cpus, num_gpus, resources, max_retries, name; and max_concurrency of classes.
+        options: num_cpus, num_gpus, memory, resources, max_retries, name, runtime_env and more, see
+            TaskOptions; and max_concurrency of classes.
 
     Returns:
         A RemoteFunction or an ActorClass; the class itself if it is a subclass of Actor; the

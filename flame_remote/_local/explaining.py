@@ -152,12 +152,16 @@ class Explainer:
         for name, units in record.spec.target.demand:
             free = pool.available.get(name, 0)
             if free < units:
-                total = pool.total.get(name, 0) / Demand.UNIT
-                wanted, left = units / Demand.UNIT, max(0, free) / Demand.UNIT
-                return (
-                    f"waits for a free slot: it takes {wanted:g} {name}, and {left:g} of "
-                    f"{total:g} are free; {self._holders(name)}"
+                wanted, left, total = (
+                    _amount(name, number) for number in (units, free, pool.total.get(name, 0))
                 )
+                return (
+                    f"waits for a free slot: it takes {wanted} {name}, and {left} of "
+                    f"{total} are free; {self._holders(name)}"
+                )
+        if not pool.fits(record.spec.target.demand):
+            wanted = _amount("GPU", record.spec.target.demand.gpu_units)
+            return f"waits for {wanted} GPU: what is free is in parts; {self._holders('GPU')}"
         if fleet.pauses:
             return "waits for a worker process: starting one has failed, and is tried again"
         if not fleet.idle and not fleet.may_start(record.spec.target.demand):
@@ -184,6 +188,11 @@ class Explainer:
         more = len(holders) - _MOST_NAMES
         names = ", ".join(holders[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
         return f"{names} {'has' if len(holders) == 1 else 'have'} it"
+
+
+def _amount(resource: str, units: int) -> str:
+    amount = max(0, units) / Demand.UNIT
+    return f"{amount / 2**20:.0f} MiB" if resource == "memory" else f"{amount:g}"
 
 
 def _takes(demand: Demand, resource: str) -> bool:

@@ -47,7 +47,7 @@ class MemoryWatch:
 
     def sent(self, worker: WorkerHandle, spec: TaskSpec) -> None:
         """Watch a worker that is about to get a call, or an actor, that has a limit."""
-        before = None if not worker.targets else private_bytes(worker.pid)
+        before = private_bytes(worker.pid)  # None if it has yet to start
         self._watched[worker.id] = _Watched(spec.id, spec.target.limits.memory_bytes, before)
         if self.next_look is None:
             self.next_look = time.monotonic() + PERIOD_SECONDS

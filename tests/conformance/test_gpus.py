@@ -69,6 +69,17 @@ def test_tasks_that_ask_for_a_part_share_one(engine: str) -> None:
 
 
 @only_embedded
+def test_who_waits_for_a_whole_one_is_told_that_there_are_parts(engine: str) -> None:
+    parts = [Looker.options(num_gpus=0.6).remote() for _ in range(2)]
+    assert len({flame.get(part.look.remote())[0] for part in parts}) == 2
+    ref = look.options(num_gpus=0.7).remote()
+    text = flame.explain(ref)
+    assert "waits for 0.7 GPU: what is free is in parts; Looker" in text
+    del parts
+    assert flame.get(ref)
+
+
+@only_embedded
 def test_a_process_that_has_seen_gpus_serves_those_that_see_the_same(engine: str) -> None:
     first, again = flame.get(look.remote()), flame.get(look.remote())
     assert first == again

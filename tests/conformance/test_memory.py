@@ -140,7 +140,7 @@ def test_calls_wait_until_their_memory_is_free(engine: str, tmp_path: Path, ledg
         large = grow.options(memory="700m", num_cpus=0)
         first = large.remote(1, ledger, pipe.path)
         second = large.remote(1, ledger)
-        assert "it takes 7.34003e+08 memory" in flame.explain(second)
+        assert "it takes 700 MiB memory, and 324 MiB of 1024 MiB are" in flame.explain(second)
         with open(pipe.path, "w") as file:
             file.write("go\n")
         assert flame.get([first, second]) == [1, 2]
