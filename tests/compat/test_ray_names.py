@@ -130,7 +130,7 @@ def test_handles_and_methods_have_what_rays_have(engine: str) -> None:
     with pytest.raises(TypeError, match=r"add.remote"):
         counter.add()
     with pytest.raises(AttributeError, match="minus"):
-        counter.minus
+        _ = counter.minus
     assert "add" in dir(counter)
     counter.__ray_terminate__.remote()
     with pytest.raises(ray.exceptions.RayActorError):
@@ -243,7 +243,7 @@ def test_an_error_has_what_rays_has(engine: str) -> None:
     assert "raise KeyError" in error.traceback_str
     assert error.function_name == "fail"
     with pytest.raises(AttributeError, match="no attribute 'causes'"):
-        error.causes
+        _ = error.causes
 
 
 def test_an_attribute_of_the_users_error_hides_that_of_ray(engine: str) -> None:

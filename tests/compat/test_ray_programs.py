@@ -15,7 +15,7 @@ import pytest
 
 import flame_remote as flame
 import flame_remote.compat.ray as ray
-import flame_remote.compat.ray.util.multiprocessing  # noqa: F401
+import flame_remote.compat.ray.util.multiprocessing
 
 PROGRAMS: Final = sorted((Path(__file__).parent / "programs").glob("*.py"))
 # What waits for another call that has not ended, or ends a process, cannot run in one thread.
