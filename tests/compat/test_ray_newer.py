@@ -61,8 +61,15 @@ def test_a_named_actor_is_found_by_its_name(engine: str) -> None:
         ray.get(Remote.options(name="store").remote().add.remote(1))
     with pytest.raises(ValueError, match="nobody"):
         ray.get_actor("nobody")
+
+
+@needs(hasattr(flame, "get_actor") and has_option("concurrency_groups"), "options of methods")
+def test_a_handle_that_was_found_knows_the_options_of_methods(engine: str) -> None:
+    made = Remote.options(name="store").remote()
+    ray.get(made.add.remote("one"))
     first, last = ray.get_actor("store").ends.remote()
     assert ray.get([first, last]) == ["one", "one"]
+    assert [ray.get(ref) for ref in ray.get_actor("store").items.remote()] == ["one"]
 
 
 @needs(hasattr(flame, "get_actor"), "get_actor")

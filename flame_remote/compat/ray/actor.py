@@ -28,20 +28,14 @@ class ActorClass:
 
     __name__: str
 
-    def __init__(
-        self,
-        cls: type,
-        options: Mapping[str, Any],
-        inner: flame.ActorClass[Any] | None = None,
-    ) -> None:
+    def __init__(self, cls: type, options: Mapping[str, Any]) -> None:
         functools.update_wrapper(self, cls, updated=())
         self._options = dict(options)
-        if inner is None:
-            _give_special_methods(cls)
-            prepare(cls)
-            what = f"the class {self.__name__}"
-            inner = flame.remote(cls, **translated(options, ACTOR, what, {}))
-        self._inner: flame.ActorClass[Any] = inner
+        _give_special_methods(cls)
+        prepare(cls)
+        what = f"the class {self.__name__}"
+        made: Any = flame.remote(cls, **translated(options, ACTOR, what, {}))
+        self._inner: flame.ActorClass[Any] = made
         self._methods = _method_options(cls)
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
