@@ -30,5 +30,5 @@ def test_every_row_says_what_there_is_and_a_feature_that_is_there_is_shown() -> 
     assert len(ROWS) > 90
     for feature, state, engines, shown_by in ROWS:
         assert re.match(r"(full|partial|none)\b", state), feature
-        assert engines in ("all", "inline, embedded", "embedded", "embedded, Flame", "Flame", "–")
+        assert engines in ("all", "inline, embedded", "embedded", "embedded, Flame", "Flame", "-")
         assert not state.startswith("full") or "::" in shown_by or "no code" in state, feature

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import platform
@@ -124,7 +123,7 @@ def init(
         object_store_memory: how many bytes stored values may take.
         local_mode: run all calls in the calling thread, in flame's inline engine.
         ignore_reinit_error: return the running session instead of raising.
-        namespace: of the named actors of this program.
+        namespace: of named actors that the main program makes and looks for.
         runtime_env: what workers get: environment variables, folders.
         others: Ray's other arguments, which have no effect.
 
@@ -149,8 +148,6 @@ def init(
     settings: dict[str, Any] = {}
     if runtime_env:
         settings["runtime_env"] = runtime_env
-    if namespace is not None and "namespace" in inspect.signature(flame.init).parameters:
-        settings["namespace"] = namespace
     was_running = flame.is_initialized()
     session = flame.init(
         engine,
@@ -174,7 +171,7 @@ def shutdown(_exiting_interpreter: bool = False, *, wait_for_processes: bool = F
 
 
 def current_namespace() -> str | None:
-    """Return the namespace that `init` was given in this process."""
+    """Return the namespace that `init` was given; None in tasks, which do not know it."""
     return _namespace
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import flame_remote as flame
 from flame_remote import ObjectRef, ObjectRefGenerator
 
+from ._starting import current_namespace
 from .actor import ActorHandle
 
 _WAITABLE: Final = (ObjectRef, ObjectRefGenerator)
@@ -122,12 +123,12 @@ def kill(actor: Any, *, no_restart: bool = True) -> None:
         hint = "; to end a call, use cancel()" if isinstance(actor, ObjectRef) else ""
         raise ValueError(f"kill() takes an actor's handle, not {type(actor).__name__}{hint}")
     if no_restart:
-        flame.kill(actor)
+        flame.kill(actor._inner)
         return
     if "no_restart" not in inspect.signature(flame.kill).parameters:
         raise NotImplementedError("kill(no_restart=False) cannot be had: actors end for good")
     end: Any = flame.kill
-    end(actor, no_restart=False)
+    end(actor._inner, no_restart=False)
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
@@ -141,4 +142,4 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     find: Any = getattr(flame, "get_actor", None)
     if find is None:
         raise NotImplementedError("this version of flame has no named actors")
-    return ActorHandle.of(find(name, namespace=namespace))
+    return ActorHandle.of(find(name, namespace=namespace or current_namespace()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 import flame_remote as flame
@@ -12,6 +13,7 @@ import flame_remote as flame
 from ._generator_methods import ITEMS, GeneratorMethod, prepare
 from ._ids import ActorID
 from ._options import ACTOR, METHOD, translated
+from ._starting import current_namespace
 
 _METHOD_OPTIONS: Final = "__ray_method_options__"  # on a function, what @ray.method said
 _SPECIAL: Final = {"__ray_ready__": "_ray_ready", "__ray_call__": "_ray_call"}
@@ -26,25 +28,23 @@ class ActorClass:
 
     __name__: str
 
-    def __init__(
-        self,
-        cls: type,
-        options: Mapping[str, Any],
-        inner: flame.ActorClass[Any] | None = None,
-    ) -> None:
+    def __init__(self, cls: type, options: Mapping[str, Any]) -> None:
         functools.update_wrapper(self, cls, updated=())
         self._options = dict(options)
-        if inner is None:
-            _give_special_methods(cls)
-            prepare(cls)
-            what = f"the class {self.__name__}"
-            inner = flame.remote(cls, **translated(options, ACTOR, what, {}))
-        self._inner = inner
+        _give_special_methods(cls)
+        prepare(cls)
+        what = f"the class {self.__name__}"
+        made: Any = flame.remote(cls, **translated(options, ACTOR, what, {}))
+        self._inner: flame.ActorClass[Any] = made
         self._methods = _method_options(cls)
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
         """Make an instance in a worker; return its handle at once."""
-        return ActorHandle(self._inner.remote(*args, **kwargs), self._methods)
+        inner: Any = self._inner
+        namespace = current_namespace()
+        if namespace and self._options.get("name") and not self._options.get("namespace"):
+            inner = inner.options(namespace=namespace)
+        return ActorHandle(inner.remote(*args, **kwargs), self._methods)
 
     def options(self, **options: Any) -> ActorClass:
         """Return the same class under other options.
@@ -113,7 +113,6 @@ class ActorHandle:
     ) -> None:
         self._inner = inner
         self._methods = methods
-        self._flame_ref = inner._flame_ref  # by this, flame knows a handle
 
     @classmethod
     def of(cls, inner: flame.ActorHandle[Any]) -> ActorHandle:
@@ -122,7 +121,7 @@ class ActorHandle:
 
     @property
     def _actor_id(self) -> ActorID:
-        return ActorID(bytes.fromhex(self._flame_ref.hex()))
+        return ActorID(bytes.fromhex(self._inner._flame_ref.hex()))
 
     _ray_actor_id = _actor_id
 
@@ -171,11 +170,16 @@ class ActorMethod:
         self._actor = actor
         given = {name: value for name, value in options.items() if name != ITEMS}
         changes = translated(given, METHOD, f"the method {inner.__qualname__}", {})
-        backpressure = changes.pop("backpressure", None)
-        self._inner = inner.options(**changes) if changes else inner
         self.__name__ = inner.__name__
+        makes_items = actor is not None and given.get("num_returns") in (None, "streaming")
+        backpressure = changes.pop("backpressure", None)
+        if makes_items:
+            # Some versions of flame have generator methods themselves.
+            with suppress(flame.InvalidOptionError):
+                inner, makes_items = inner.options(backpressure=backpressure), False
+        self._inner = inner.options(**changes) if changes else inner
         self.remote: Callable[..., Any] = self._inner.remote
-        if actor is not None and given.get("num_returns") in (None, "streaming"):
+        if makes_items:
             self.remote = GeneratorMethod(actor, self.__name__, backpressure).remote
 
     def options(self, **options: Any) -> ActorMethod:
@@ -218,7 +222,7 @@ class _Terminate:
     def remote(self) -> None:
         """End the instance."""
         flame.get(self._handle.__ray_ready__.remote())  # calls run in order
-        flame.kill(self._handle)
+        flame.kill(self._handle._inner)
 
 
 # --- of a class -----------------------------------------------------------------------------------
@@ -242,6 +246,10 @@ def method(*targets: Any, **options: Any) -> Any:
 
     def mark(function: Any) -> Any:
         setattr(function, _METHOD_OPTIONS, options)
+        given = translated(options, METHOD, f"the method {function.__name__}", {})
+        with suppress(TypeError):  # some versions of flame take no options here
+            remember: Any = flame.method
+            remember(**given)(function)  # for handles that get_actor() finds
         return function
 
     return mark

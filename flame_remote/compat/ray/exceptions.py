@@ -120,8 +120,10 @@ for _name in (
     "OutOfMemoryError",
     "RuntimeEnvSetupError",
 ):
-    if hasattr(_flame, _name):
-        globals()[_name] = getattr(_flame, _name)
+    globals()[_name] = getattr(_flame, _name, globals()[_name])
+PendingCallsLimitExceeded = getattr(  # type: ignore[misc]
+    _flame, "PendingCallsLimitError", PendingCallsLimitExceeded
+)
 
 
 # --- what Ray's errors tell beside ----------------------------------------------------------------

@@ -12,7 +12,7 @@ def quicksort(numbers):
     middle, *rest = numbers
     lower = quicksort.remote([n for n in rest if n < middle])
     upper = quicksort.remote([n for n in rest if n >= middle])
-    return ray.get(lower) + [middle] + ray.get(upper)
+    return [*ray.get(lower), middle, *ray.get(upper)]
 
 
 @ray.remote

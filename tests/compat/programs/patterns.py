@@ -37,13 +37,14 @@ def query(number):
 
 ray.init(num_cpus=2, resources={"database": 2})
 print(ray.get(Supervisor.remote([1, 2, 3]).train.remote()))
-print(sum(ray.get([many.remote(range(n, n + 10)) for n in range(0, 40, 10)]), [])[-1])
+batches = ray.get([many.remote(range(n, n + 10)) for n in range(0, 40, 10)])
+print(len(batches), batches[-1][-1])
 print(ray.get([query.remote(n) for n in range(5)]), ray.cluster_resources()["database"])
 print(ray.get(many.options(name="named", num_cpus=0.5).remote([1])))
 ray.shutdown()
 
 # prints:
 # [2, 4, 6]
-# 40
+# 4 40
 # [0, 1, 2, 3, 4] 2.0
 # [2]

@@ -16,7 +16,7 @@ print(ray.get(line))
 
 values = [ray.put(number) for number in range(1, 9)]
 while len(values) > 1:  # as a tree
-    values = values[2:] + [add.remote(values[0], values[1])]
+    values = [*values[2:], add.remote(values[0], values[1])]
 print(ray.get(values[0]))
 ray.shutdown()
 

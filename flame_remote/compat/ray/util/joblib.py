@@ -9,8 +9,8 @@ def register_ray() -> None:
     Raises:
         ImportError: joblib is not installed.
     """
-    import joblib
+    from importlib import import_module
 
     from flame_remote.joblib import FlameBackend
 
-    joblib.register_parallel_backend("ray", FlameBackend)
+    import_module("joblib").register_parallel_backend("ray", FlameBackend)
