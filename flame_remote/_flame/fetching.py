@@ -14,6 +14,7 @@ from .cache import Cache
 from .cluster import Cluster
 from .desk import Desk
 from .holder import MAGIC
+from .lost import ProcessLost
 from .program import CLOSED, Program
 from .stored import Stored
 
@@ -26,10 +27,6 @@ _OURS: Final = "flame_remote: "  # begins what our holder has to say
 _FIRST_LOOK_SECONDS: Final = 0.003
 _LAST_LOOK_SECONDS: Final = 0.25
 _ENDED_SECONDS: Final = 1.0
-
-
-class ProcessLost(Exception):
-    """The process that ran a Flame task died; the text says how."""
 
 
 class Fetcher:
@@ -134,4 +131,4 @@ def _failure_of(task: Task) -> Exception:
     text = next((event.message for event in reversed(task.events) if event.message), "")
     if text.startswith(_OURS):
         return WorkerStartError(text.removeprefix(_OURS))
-    return ProcessLost(f"was lost: {text}" if text else "was lost")
+    return ProcessLost(text)

@@ -26,10 +26,10 @@ ENDPOINT: Final = "FLAME_INSTANCE_ENDPOINT"
 REPLACES: Final = "FLAME_REPLACES_DEAD_WORKERS"
 
 _PATIENCE_SECONDS: Final = 120.0  # for the executor manager to ask
-_REASON: Final = b"the process of this instance has died"
+REASON: Final = "the process of this instance has died"
 # The bytes of Flame's messages: a Result whose return code is 0, a TaskResult with -1 and a reason.
 _AGREED: Final = b""
-_FAILED: Final = b"\x08" + b"\xff" * 9 + b"\x01" + b"\x1a" + bytes([len(_REASON)]) + _REASON
+_FAILED: Final = b"\x08" + b"\xff" * 9 + b"\x01" + b"\x1a" + bytes([len(REASON)]) + REASON.encode()
 
 
 def begin(environment: Mapping[str, str]) -> subprocess.Popen[bytes] | None:

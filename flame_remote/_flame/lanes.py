@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -49,11 +49,13 @@ class Lane:
     ) -> None:
         """`grace` is how many seconds calls are kept here for who might take them back."""
         # Constant after construction.
-        self.plan = plan
+        self._first_id = plan.session_id
         self.ordered = ordered
         self.concurrency = concurrency
         self._batcher = batcher
         # Belongs to the engine's thread.
+        self.plan = plan
+        self._renewals = 0
         self.queue: deque[Call] = deque()
         self.sent: dict[TaskId, Call] = {}
         self.under_way = 0  # Flame tasks
@@ -85,6 +87,15 @@ class Lane:
     def unfinished(self) -> list[Call]:
         """All calls without an outcome."""
         return [*self.sent.values(), *self.queue]
+
+    def renew(self) -> None:
+        """Use another session from now on, as this one's process is dead and takes its tasks.
+
+        The cluster closes nothing by itself: the old one ends with the application.
+        """
+        self._renewals += 1
+        self.plan = replace(self.plan, session_id=f"{self._first_id}-r{self._renewals}")
+        self.is_known = False
 
     def add(self, call: Call) -> None:
         """Take in a call: a function's when it is ready, an actor's at once."""

@@ -16,8 +16,9 @@ from .cache import Cache
 from .cluster import Cluster
 from .desk import Desk
 from .driving import request_pickle
-from .fetching import Fetcher, ProcessLost
+from .fetching import Fetcher
 from .lanes import Lane
+from .lost import ProcessLost
 from .program import BATCHES, CODE, Program
 from .sessions import Sessions
 from .shipment import Shipment
@@ -143,15 +144,14 @@ class Post:
                 shipment.task_id = await self._create(shipment)
             finally:
                 self._note_created(shipment)
-            session_id = shipment.lane.plan.session_id
-            reply, key = await self._fetcher.reply_of(session_id, shipment.task_id)
+            reply, key = await self._fetcher.reply_of(shipment.session_id, shipment.task_id)
             if key and not replies.is_handed_over(shipment):
                 self._delete([key])
             replies.take(shipment, reply, monotonic())
         except asyncio.CancelledError:
             raise
         except ProcessLost as lost:
-            replies.lost(shipment, str(lost), monotonic())
+            replies.lost(shipment, lost, monotonic())
         except FlameError as error:
             if isinstance(error, WorkerStartError):
                 shipment.lane.trouble = str(error)
@@ -182,19 +182,18 @@ class Post:
             return await self._create_in_turn(shipment)
 
     async def _create_in_turn(self, shipment: Shipment) -> str:
-        await self.sessions.open(shipment.lane)
+        shipment.session_id = await self.sessions.open(shipment.lane)
         batch = dump(await self._batch(shipment))
         if len(batch) > _MESSAGE_BYTES:
             shipment.blob = await self._cache.aput(self._program.prefix(BATCHES), [batch])
             batch = pickle.dumps(shipment.blob, 5)
-        session_id = shipment.lane.plan.session_id
-        return await self._cluster.create_task(session_id, request_pickle(batch))
+        return await self._cluster.create_task(shipment.session_id, request_pickle(batch))
 
     async def _batch(self, shipment: Shipment) -> Batch:
         targets = {call.spec.target.id: call.spec.target for call in shipment.calls}
         return Batch(
             self._desk.table.owner,
-            shipment.lane.plan.session_id,
+            shipment.session_id,
             self.sessions.common,
             tuple([await self._target_entry(target) for target in targets.values()]),
             tuple(shipment.entries),

