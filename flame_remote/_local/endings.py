@@ -21,7 +21,7 @@ from flame_remote.exceptions import (
     WorkerStartError,
 )
 
-from .objects import ObjectTable
+from .objects import ObjectTable, StoredObject
 from .workers import WorkerHandle
 
 _UNREFERENCED: Final = "nothing refers to it any more", ""
@@ -71,7 +71,7 @@ class Endings:
     def failure(self, command: EndTask, spec: TaskSpec) -> bytes:
         """Return the error of a task, as it travels."""
         name = spec.target.name
-        cause = self._objects.by_id.get(command.because)
+        cause = self._objects.by_id.get(command.because) or self._failed_argument(command, spec)
         match command.ending:
             case Ending.TIMED_OUT:
                 return encode_error(TaskTimeoutError(name, spec.target.limits.timeout or 0.0))
@@ -102,6 +102,13 @@ class Endings:
                     how += f"; it had been restarted {_times(restarts)}"
                 actor = cause.name if cause is not None else name.rpartition(".")[0]
                 return encode_error(ActorDiedError(actor or name, how, output))
+
+    def _failed_argument(self, command: EndTask, spec: TaskSpec) -> StoredObject | None:
+        """Return the part of a failed task's value that a task wanted, if it did."""
+        if command.ending is not Ending.ARGUMENT_FAILED:
+            return None
+        arguments = (self._objects.by_id.get(object_id) for _, object_id in spec.dependencies)
+        return next((a for a in arguments if a is not None and a.kind == Kind.FAILED), None)
 
     def _crash(self, command: EndTask, name: str) -> FlameError:
         worker = self._workers.get(command.worker_id)

@@ -191,3 +191,17 @@ def test_map_gives_one_result_for_each_item_whatever_the_number() -> None:
         return value, -value
 
     assert list(pair.map(range(3))) == [(0, 0), (1, -1), (2, -2)]
+
+
+def test_a_call_that_takes_a_part_fails_with_the_error_of_the_one_that_was_to_make_it() -> None:
+    @flame.remote(num_returns=2)
+    def fail() -> None:
+        raise ValueError("no parts")
+
+    first, second = fail.remote()
+    taking: Any = flame.remote(lambda value: value)
+    again = taking.remote(taking.remote(second))
+    with pytest.raises(ValueError, match="no parts"):
+        flame.get(taking.remote(first))
+    with pytest.raises(ValueError, match="no parts"):
+        flame.get(again)
