@@ -121,7 +121,8 @@ def test_items_of_a_generator_are_made_in_its_environment(engine: str) -> None:
     def names() -> Iterator[str | None]:
         yield os.environ.get("NAME")
 
-    assert [flame.get(ref) for ref in names.remote()] == ["generator"]
+    refs: Any = names.remote()
+    assert [flame.get(ref) for ref in refs] == ["generator"]
 
 
 def test_a_folder_that_is_not_there_is_an_error_at_the_call(engine: str, tmp_path: Path) -> None:
