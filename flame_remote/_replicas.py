@@ -92,15 +92,14 @@ class Replicas:
             if make is None or not is_busy or not is_room:
                 return self._least_loaded(living or self._replicas)
             self._being_made += 1
-        made: Replica | None = None
         try:
             made = Replica(make())
+            with self._lock:
+                self._replicas.append(made)
+            return made
         finally:
             with self._lock:
                 self._being_made -= 1
-                if made is not None:
-                    self._replicas.append(made)
-        return made
 
     def _least_loaded(self, replicas: list[Replica]) -> Replica:
         """Return one of those with the least to do. The caller holds self._lock."""
@@ -152,17 +151,24 @@ class ReplicatedMethod:
 
     def submit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Hand one call to the instance with the least to do; as in Service."""
-        pending, ref = self._pending, None
-        if pending is not None:
-            pending.enter(self.name)
+        pending = self._pending
+        if pending is None:
+            return self._submit(args, kwargs)[0]
+        counted: ObjectRef[Any] | None = None
+        pending.enter(self.name)
         try:
-            replica = self._replicas.choose()
-            service = self._services.get(replica.ref._id)
-            if service is None:
-                service = self._services[replica.ref._id] = self._bind(replica.ref)
-            made, ref = service.submit_counted(args, kwargs)
+            made, counted = self._submit(args, kwargs)
         finally:
-            if pending is not None:
-                pending.leave(ref)
-        self._replicas.began(replica, ref)
+            pending.leave(counted)
         return made
+
+    def _submit(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[Any, ObjectRef[Any]]:
+        replica = self._replicas.choose()
+        service = self._services.get(replica.ref._id)
+        if service is None:
+            service = self._services[replica.ref._id] = self._bind(replica.ref)
+        made, ref = service.submit_counted(args, kwargs)
+        self._replicas.began(replica, ref)
+        return made, ref

@@ -190,5 +190,5 @@ def _marked(function: Any, options: MethodOptions | None) -> Any:
     elif not callable(function):
         raise TypeError(f"@flame.method is for methods, not {type(function).__name__}")
     elif options is not None:
-        function._flame_method_options = options
+        vars(function)["_flame_method_options"] = options
     return function
