@@ -60,9 +60,9 @@ class ObjectInfo:
 
     `kind` is "pending", "small" (rides in messages), "stored" (in shared memory), "spilled" (in a
     file), "failed" (an error in its place) or "actor". It is held by `driver_refs` refs in the
-    main program, by so many `workers`, unfinished `tasks` (and actors that may be restarted, or are
-    detached) and other `values`; `pins` are readers of
-    its bytes. `made_at` is the line that made the ref, if FLAME_CREATION_SITES=1 is set.
+    main program, by so many `workers`, unfinished `tasks` (with what is kept for actors that may be
+    restarted, or are detached) and other `values`; `pins` are readers of its bytes. `made_at` is
+    the line that made the ref, if FLAME_CREATION_SITES=1 is set.
     """
 
     id: str

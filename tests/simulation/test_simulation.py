@@ -23,8 +23,8 @@ from tests.simulation.scenario import Scenario, scenario_of
 from tests.simulation.shrink import failure_of, script_of, shrink
 from tests.simulation.world import World
 
-SEEDS: Final = os.environ.get("FLAME_SIMULATION_SEEDS", "0-1280")
-EVENTS_PER_SEED: Final = 1_600  # at least, over many: 2 million in all
+SEEDS: Final = os.environ.get("FLAME_SIMULATION_SEEDS", "0-880")
+EVENTS_PER_SEED: Final = 2_300  # at least, over many: 2 million in all
 PROCESSES: Final = min(4, os.cpu_count() or 1)
 SEEDS_PER_BUG: Final = 40
 
