@@ -79,9 +79,10 @@ class Queue(Generic[T]):
             maxsize: how many items it holds at most; 0 is any number.
             actor_options: options of the actor in which it lives; see ActorOptions.
         """
-        options = changed(ActorOptions(name="Queue"), actor_options or {}, "a Queue's actor")
+        options = changed(ActorOptions(), actor_options or {}, "a Queue's actor")
+        source = Source(_QueueActor, "Queue", Source.of(_QueueActor).signature)
         self.maxsize = maxsize
-        self.actor: Any = ActorClass(Source.of(_QueueActor), options).remote(maxsize)
+        self.actor: Any = ActorClass(source, options).remote(maxsize)
 
     def __len__(self) -> int:
         return self.qsize()

@@ -18,7 +18,8 @@ from flame_remote.runner.source import Source
 
 def _actor(cls: type, name: str, options: dict[str, Any] | None) -> ActorClass[Any]:
     what = f"the actor of a {name}"
-    return ActorClass(Source.of(cls), changed(ActorOptions(name=name), options or {}, what))
+    source = Source(cls, name, Source.of(cls).signature)
+    return ActorClass(source, changed(ActorOptions(), options or {}, what))
 
 
 class Semaphore:

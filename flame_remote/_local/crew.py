@@ -181,6 +181,7 @@ class Crew:
     def _give_up(self, worker: WorkerHandle, why: str = "") -> bool:
         """Listen to a worker no more, and kill it. Its end is told by the spawner. Return False."""
         worker.why = worker.why or why
+        worker.is_heard = False
         self._core.poller.unregister(worker.channel.fileno())
         if self._spawner is not None:
             self._spawner.kill_worker(worker.id)
@@ -238,7 +239,7 @@ class Crew:
             self._worker_lost(worker)
 
     def _worker_lost(self, worker: WorkerHandle) -> None:
-        while self._receive_from(worker):
+        while worker.is_heard and self._receive_from(worker):
             pass  # what it had sent counts
         unsent = self.progress.unsent_results(worker.id)
         if unsent:

@@ -64,6 +64,7 @@ class WorkerHandle:
         self.memory_limit = 0
         self.memory_grown = 0
         self.why = ""  # it was ended by us, or could not be started
+        self.is_heard = True  # until what it sends is of no use any more
 
     def _make_socket(self, undo: ExitStack) -> socket.socket:
         ours, theirs = socket.socketpair()

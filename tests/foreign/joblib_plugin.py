@@ -25,6 +25,8 @@ DIFFERENT: Final = {
     "test_parallel_with_unpicklable_functions_in_args": "a script that imports joblib only",
     "test_auto_memmap_on_arrays_from_generator": "arrays are shared without files",
     "test_memmapping_leaks": "arrays are shared without files",
+    "test_parallel_unordered_generator_returns_fastest_first[flame-4]": "wants equally quick calls "
+    "back in their order, which depends on how many CPUs are free",
 }
 # Tests of flame inside or beside these run theirs; one of them starts Python anew for each.
 OTHERS: Final = {"loky", "multiprocessing", "back_compat_backend"}

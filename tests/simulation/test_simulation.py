@@ -96,7 +96,7 @@ def test_failing_program_is_cut_down(monkeypatch: pytest.MonkeyPatch) -> None:
     assert number_of_steps(smaller) < number_of_steps(scenario) / 2
     script = script_of(smaller)
     assert "driver thread 0: " in script
-    assert "fails with AssertionError" in script
+    assert f"fails with {failure_of(smaller).split()[0]}: " in script
     assert "WorkerLost(" in script
 
 
