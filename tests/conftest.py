@@ -32,7 +32,8 @@ shared_engine_runs: Final[list[str]] = []
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """End the engine that tests on Flame share before a test that wants another, or none."""
     parameters = getattr(item, "callspec", None)
-    if shared_engine_runs and (parameters is None or parameters.params.get("engine") != "flame"):
+    wanted = None if parameters is None else parameters.params
+    if shared_engine_runs and (wanted is None or "flame" not in wanted.values()):
         import flame_remote as flame
 
         shared_engine_runs.clear()

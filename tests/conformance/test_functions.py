@@ -12,7 +12,7 @@ import pytest
 
 import flame_remote as flame
 
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = pytest.mark.usefixtures("engine_of_file")
 
 
 def test_a_function_returns_its_value() -> None:

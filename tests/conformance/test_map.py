@@ -14,7 +14,7 @@ import flame_remote as flame
 
 from .helpers import gate
 
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = pytest.mark.usefixtures("engine_of_file")
 
 
 @flame.remote

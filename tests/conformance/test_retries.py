@@ -8,7 +8,7 @@ import pytest
 
 import flame_remote as flame
 
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = pytest.mark.usefixtures("engine_of_file")
 
 
 def tally() -> Any:

@@ -17,7 +17,7 @@ import pytest
 
 import flame_remote as flame
 
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = pytest.mark.usefixtures("engine_of_file")
 
 
 class Colour(enum.Enum):

@@ -12,7 +12,7 @@ import pytest
 import flame_remote as flame
 from flame_remote.multiprocessing import Pool
 
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = pytest.mark.usefixtures("engine_of_file")
 
 # More than the engine has CPUs: all of them wait at the same time.
 WAITING = 3
