@@ -40,6 +40,7 @@ class Engine(Protocol):
 
     def holds_values(self) -> bool:
         """Say whether memory waits for its last ref to die."""
+        ...
 
     def drain(self) -> None:
         """Take in what other threads have left. Called inside a turn."""
