@@ -217,6 +217,7 @@ class RemoteFunction(Generic[P, R_co]):
         return self._mapped().over_rows(
             rows,
             progress,
+            ordered=True,
             window=window,
             return_exceptions=return_exceptions,
             timeout=timeout,

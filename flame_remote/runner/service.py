@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from flame_remote._execute.attempts import Attempts
 from flame_remote._options import ActorOptions, MethodOptions, TaskOptions
 from flame_remote._refs import ObjectRef
 from flame_remote._signature import CallSignature
@@ -161,6 +160,8 @@ class FunctionService(Service):
         """
         value, retry = source.value, options.retry()
         if retry is not None:
+            from flame_remote._execute.attempts import Attempts  # few functions are tried again
+
             value = Attempts(value, retry, source.name, by_name(value))
         code = export(value)
         target = target_of(engine, source.name, code, options, TargetKind.FUNCTION, 1, policy)
