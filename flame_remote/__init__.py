@@ -70,10 +70,11 @@ import typing as _typing
 
 from flame_remote._actor import ActorClass
 from flame_remote._api import cancel, exit_actor, free, get, kill, put, wait
+from flame_remote._decorator import remote
 from flame_remote._handle import ActorHandle
 from flame_remote._named_actors import get_actor
 from flame_remote._refs import ObjectRef
-from flame_remote._remote import RemoteFunction, remote
+from flame_remote._remote import RemoteFunction
 from flame_remote._retry import Retry
 from flame_remote._session import Session, init, is_initialized, shutdown
 from flame_remote._typed_actor import Actor, method

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from flame_remote._environment import Environment, checked_environment
 from flame_remote._gpus import named_gpus, visible_gpus
-from flame_remote._options import amount, byte_count, nearest, resource_amounts, whole_number
+from flame_remote._option_checks import amount, byte_count, resource_amounts, whole_number
+from flame_remote._options import nearest
 from flame_remote.exceptions import InvalidOptionError
 
 ENGINES: Final = {

@@ -7,106 +7,23 @@ import concurrent.futures
 import functools
 import itertools
 import math
-import os
 import threading
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
-from flame_remote._future import RefFuture
+from flame_remote._call_future import BrokenCallError, CallFuture
+from flame_remote._initializer import Initializer, call_initialized
 from flame_remote._options import TaskOptions
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction
 from flame_remote._session import ensure_engine
-from flame_remote.engine import Engine
 from flame_remote.exceptions import WorkerCrashedError
 from flame_remote.runner.source import Source
 
 T = TypeVar("T")
-
-
-class BrokenCallError(WorkerCrashedError, BrokenProcessPool):
-    """The process that ran a call died. For those who expect the error of a ProcessPoolExecutor."""
-
-
-class Initializer:
-    """What has to run once in each worker before the first call of an executor."""
-
-    def __init__(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
-        self.key = os.urandom(8)
-        self.function = function
-        self.args = args
-
-
-_initialized: dict[bytes, BaseException | None] = {}  # in a worker: key -> how it ended
-
-
-def initialize(initializer: Initializer) -> None:
-    """Run the initializer if it has not run in this worker.
-
-    Raises:
-        BrokenProcessPool: it failed here, now or before.
-    """
-    if initializer.key not in _initialized:
-        try:
-            initializer.function(*initializer.args)
-        except BaseException as error:
-            _initialized[initializer.key] = error
-        else:
-            _initialized[initializer.key] = None
-    failure = _initialized[initializer.key]
-    if failure is not None:
-        raise BrokenProcessPool(f"the initializer failed in a worker: {failure!r}") from failure
-
-
-def _call_initialized(
-    initializer: Initializer, function: Callable[..., Any], args: Any, kwargs: Any
-) -> Any:
-    """Run in a worker: the initializer if it has not run here, then the call."""
-    initialize(initializer)
-    return function(*args, **kwargs)
-
-
-def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    return function(*args, **kwargs)
-
-
-class _CallFuture(RefFuture[T]):
-    """The future of one call. Written by its executor."""
-
-    executor: Executor
-    # While it waits for another call to end.
-    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None
-    ref: ObjectRef[Any] | None = None  # from when the engine has it until it has ended
-
-    def awaited_refs(self) -> Sequence[ObjectRef[Any]]:
-        """Return that of the call; while it waits for others to end, those of the others."""
-        ref = self.ref
-        return (ref,) if ref is not None else self.executor.refs_under_way()
-
-    def engine(self) -> Engine:
-        """Return that of this process."""
-        return ensure_engine()
-
-    def running(self) -> bool:
-        """Say whether the call is being executed."""
-        ref = self.ref
-        return ref is not None and not self.done() and ref._engine.has_started(ref)
-
-    def cancel(self) -> bool:
-        """Cancel the call unless it has begun; say whether it is cancelled."""
-        ref = self.ref
-        if self.done() or ref is None:
-            return super().cancel()
-        if ref._engine.has_started(ref):
-            return False
-        if not super().cancel():
-            return False
-        ref.cancel()
-        return True
 
 
 class Executor(concurrent.futures.Executor):
@@ -154,10 +71,10 @@ class Executor(concurrent.futures.Executor):
         self._max_calls = max_tasks_per_child or 0
         self._changed = threading.Condition()
         # Guarded by self._changed.
-        self._waiting: deque[_CallFuture[Any]] = deque()  # for one of those under way to end
+        self._waiting: deque[CallFuture[Any]] = deque()  # for one of those under way to end
         self._under_way = 0  # counted where not all can be
         # Any thread: calls that have not ended.
-        self._unfinished: set[_CallFuture[Any]] = set()
+        self._unfinished: set[CallFuture[Any]] = set()
         self._is_shut_down = False
         self._most: float = 0  # calls under way; 0 until the engine is known
         self._remote: Callable[[Callable[..., Any]], RemoteFunction[..., Any]]
@@ -171,8 +88,8 @@ class Executor(concurrent.futures.Executor):
         Raises:
             RuntimeError: the executor was shut down.
         """
-        future: _CallFuture[T] = _CallFuture()
-        future.executor = self
+        future: CallFuture[T] = CallFuture()
+        future.refs_of_others = self.refs_under_way
         most = self._most or self._learn_engine()
         self._unfinished.add(future)
         if _exiting or self._is_shut_down:  # asked afterwards: shutdown() waits for what is there
@@ -277,7 +194,7 @@ class Executor(concurrent.futures.Executor):
 
     def _hand_over(
         self,
-        future: _CallFuture[Any],
+        future: CallFuture[Any],
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -287,7 +204,7 @@ class Executor(concurrent.futures.Executor):
             if isinstance(function, RemoteFunction):
                 function = function.__wrapped__
             if self._initializer is not None:
-                call = self._remote(_call_initialized)
+                call = self._remote(call_initialized)
                 ref = call.remote(self._initializer, function, args, kwargs)
             elif isinstance(function, _SHIPPED_ONCE):
                 ref = self._remote(function).remote(*args, **kwargs)
@@ -299,7 +216,7 @@ class Executor(concurrent.futures.Executor):
             return
         ref.add_done_callback(functools.partial(self._note_end, future))
 
-    def _note_end(self, future: _CallFuture[Any], ref: ObjectRef[Any]) -> None:
+    def _note_end(self, future: CallFuture[Any], ref: ObjectRef[Any]) -> None:
         try:
             value = ref.get()
         except BaseException as error:
@@ -307,7 +224,7 @@ class Executor(concurrent.futures.Executor):
         else:
             self._settle(future, None, value)
 
-    def _settle(self, future: _CallFuture[Any], error: BaseException | None, value: Any) -> None:
+    def _settle(self, future: CallFuture[Any], error: BaseException | None, value: Any) -> None:
         """Give a future its result; let the next call take its place."""
         future.ref = None
         if future.set_running_or_notify_cancel():
@@ -352,6 +269,10 @@ _SHIPPED_ONCE: Final = (types.FunctionType, types.BuiltinFunctionType, type)
 
 def _made_remote(options: TaskOptions, function: Callable[..., Any]) -> RemoteFunction[..., Any]:
     return RemoteFunction(Source.of(function), options)
+
+
+def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    return function(*args, **kwargs)
 
 
 def _call_each(function: Callable[..., T], rows: Iterable[tuple[Any, ...]]) -> list[T]:

@@ -168,8 +168,8 @@ class ActorMethod(Generic[P, R_co]):
             )
 
     def _set_up_stream(self) -> None:
-        """Make calls return a generator of refs; see `_stream.py`."""
-        from flame_remote._stream import check_stream_options
+        """Make calls return a generator of refs; see `_streamed_calls.py`."""
+        from flame_remote._streamed_calls import check_stream_options
 
         check_stream_options(self.__qualname__, self._options)
         self.remote = self._start_stream  # type: ignore[method-assign]
@@ -180,7 +180,7 @@ class ActorMethod(Generic[P, R_co]):
         Each item is a call of its own: other calls of the instance come between.
         """
         from flame_remote._far_ends import MethodEnd
-        from flame_remote._stream import start_method_stream
+        from flame_remote._streamed_calls import start_method_stream
 
         signature = self._facts.signature
         try:

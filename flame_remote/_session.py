@@ -126,14 +126,7 @@ def init(
         )
     with _lock:
         if _current.engine is not None:
-            if ignore_reinit_error and _session is not None:
-                return _session
-            if _session is None:
-                raise EngineError("init() was called inside a task, where flame is already running")
-            raise EngineError(
-                "flame is already running: call flame.shutdown() first, call init() before the "
-                "first remote call, or pass ignore_reinit_error=True"
-            )
+            return _running_session(ignore_reinit_error)
         return _start(
             load_config(
                 engine,
@@ -146,6 +139,18 @@ def init(
                 runtime_env=runtime_env,
             )
         )
+
+
+def _running_session(ignore_reinit_error: bool) -> Session:
+    """Return the session that is there when `init` is called. The caller holds _lock."""
+    if _session is None:
+        raise EngineError("init() was called inside a task, where flame is already running")
+    if not ignore_reinit_error:
+        raise EngineError(
+            "flame is already running: call flame.shutdown() first, call init() before the "
+            "first remote call, or pass ignore_reinit_error=True"
+        )
+    return _session
 
 
 def shutdown() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from flame_remote._actor import ActorClass
 from flame_remote._api import get
-from flame_remote._options import ActorOptions, changed, whole_number
+from flame_remote._option_checks import whole_number
+from flame_remote._options import ActorOptions, changed
 from flame_remote._permits import PermitsActor
 from flame_remote._queue import wait_limit
 from flame_remote._refs import ObjectRef

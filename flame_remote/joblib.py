@@ -13,16 +13,14 @@ stay warm between two calls. Large arrays among the arguments are stored once pe
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections import deque
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
 from flame_remote import _current
 from flame_remote._deadline import Deadline
-from flame_remote._executor import Initializer, initialize
+from flame_remote._initializer import Initializer
+from flame_remote._jobs import Callback, Job, Jobs
 from flame_remote._options import TaskOptions
 from flame_remote._refs import ObjectRef
 from flame_remote._remote import RemoteFunction
@@ -46,35 +44,10 @@ _parallel, _disk = _import_joblib()
 _AutoBatchingMixin: Any = _parallel.AutoBatchingMixin
 _ParallelBackendBase: Any = _parallel.ParallelBackendBase
 
-Callback = Callable[["Job"], object]
-
 # What joblib passes to every backend and means something to those with files and pools only.
 _NOT_FOR_US: Final = frozenset({"context", "mmap_mode", "temp_folder", "verbose"})
 _DEEPEST: Final = 1  # level of nesting at which jobs still run in parallel
 _AHEAD: Final = 64  # jobs that wait in the engine; each look at them costs a little
-
-
-class Job:
-    """One batch of calls. Written by the backend."""
-
-    __slots__ = ("callback", "error", "has_ended", "ref", "submit", "values")
-
-    def __init__(self, submit: Callable[[], ObjectRef[Any]], callback: Callback | None) -> None:
-        self.submit: Callable[[], ObjectRef[Any]] | None = submit  # until it is under way
-        self.callback = callback
-        self.has_ended = False
-        self.ref: ObjectRef[Any] | None = None  # while it is under way, and its result not fetched
-        self.values: Any = None
-        self.error: BaseException | None = None  # it could not even be submitted
-
-    def result(self) -> Any:
-        """Return the results of the calls, once it has ended; raise the first error."""
-        if self.error is not None:
-            raise self.error
-        ref, self.ref = self.ref, None
-        if ref is not None:
-            self.values = ref.get()
-        return self.values
 
 
 class FlameBackend(_AutoBatchingMixin, _ParallelBackendBase):  # type: ignore[misc]
@@ -111,14 +84,9 @@ class FlameBackend(_AutoBatchingMixin, _ParallelBackendBase):  # type: ignore[mi
         self.supports_retrieve_callback = True  # until it is known what is asked for
         # Set by `configure`.
         self._run: RemoteFunction[..., Any]
-        self._most = 1  # jobs under way
+        self._jobs = Jobs(1, has_thread=False)
         self._shared = SharedArguments(None)
         self._initializer: Initializer | None = None
-        # Guarded by self._lock.
-        self._lock = threading.Lock()
-        self._waiting: deque[Job] = deque()  # for one of those under way to end
-        self._running: dict[ObjectRef[Any], Job] = {}
-        self._ended: queue.SimpleQueue[ObjectRef[Any] | None] | None = None
 
     # --- what joblib asks before it begins ------------------------------------------------
 
@@ -178,16 +146,15 @@ class FlameBackend(_AutoBatchingMixin, _ParallelBackendBase):  # type: ignore[mi
         cpus = _cpus()
         share = min(1.0, cpus / n_jobs)
         self._run = RemoteFunction(_RUN_BATCH, TaskOptions(num_cpus=share, max_retries=0))
-        # Where there are jobs for all CPUs, the engine sees to it that no more run.
-        self._most = n_jobs if n_jobs < cpus else n_jobs + _AHEAD
         initializer = initializer or self.backend_kwargs.get("initializer")
         initargs = initargs or self.backend_kwargs.get("initargs", ())
         if initializer is not None:
             self._initializer = Initializer(initializer, tuple(initargs))
         self._shared = SharedArguments(_bytes_of(max_nbytes))
         self.supports_retrieve_callback = returns_generator
-        if returns_generator:
-            self._start_thread()
+        # Where there are jobs for all CPUs, the engine sees to it that no more run.
+        most = n_jobs if n_jobs < cpus else n_jobs + _AHEAD
+        self._jobs = Jobs(most, has_thread=returns_generator)
         return n_jobs
 
     def get_nested_backend(self) -> tuple[Any, int | None]:
@@ -207,50 +174,13 @@ class FlameBackend(_AutoBatchingMixin, _ParallelBackendBase):  # type: ignore[mi
 
     def submit(self, func: Any, callback: Callback | None = None) -> Job:
         """Start a batch of calls, or let it wait for its turn. Does not block."""
-        job = Job(lambda: self._submitted(func), callback)
-        with self._lock:
-            self._waiting.append(job)
-        self._fill()
-        return job
+        return self._jobs.add(lambda: self._submitted(func), callback)
 
     def _submitted(self, func: Any) -> ObjectRef[Any]:
         refs: list[ObjectRef[Any]] = []
         calls = self._shared.replaced(func.items, refs)
         nested, n_jobs = func._backend, func._n_jobs
         return self._run.remote(calls, nested, n_jobs, self._initializer, *refs)
-
-    def _fill(self) -> None:
-        """Get as many of those that wait under way as may be."""
-        refused: list[Job] = []
-        with self._lock:
-            while self._waiting and len(self._running) < self._most:
-                job = self._waiting.popleft()
-                submit, job.submit = job.submit, None
-                assert submit is not None
-                try:
-                    job.ref = submit()
-                except Exception as error:  # something that cannot travel: the calls have failed
-                    job.error = error
-                    refused.append(job)
-                    continue
-                self._running[job.ref] = job
-                if self._ended is not None:
-                    job.ref.add_done_callback(self._ended.put)
-        for job in refused:
-            self._end(job)
-
-    def _end(self, job: Job) -> None:
-        """Note that a job has ended, and tell joblib, which may submit the next."""
-        job.has_ended = True
-        if job.callback is not None:
-            job.callback(job)
-
-    def _take(self, ref: ObjectRef[Any]) -> Job | None:
-        """Take out the job of a ref that has ended, and fill its place."""
-        with self._lock:
-            job = self._running.pop(ref, None)
-        self._fill()
-        return job  # None: it was aborted
 
     def retrieve_result_callback(self, job: Job) -> Any:
         """Return the results of a job that has ended; raise its error."""
@@ -262,30 +192,17 @@ class FlameBackend(_AutoBatchingMixin, _ParallelBackendBase):  # type: ignore[mi
         Raises:
             joblib.parallel.TimeoutError: it has not ended after `timeout` seconds.
         """
-        deadline = Deadline(timeout)
-        while not job.has_ended:
-            with self._lock:
-                running = list(self._running)
-            done = running[0]._engine.wait(running, 1, deadline)
-            if not done:
-                raise _parallel.TimeoutError(
-                    f"a job of joblib.Parallel has not ended after {timeout} s"
-                )
-            for ref in running:
-                if ref._id in done and (ended := self._take(ref)) is not None:
-                    ended.result()  # the first failure ends all, whoever's turn it is
-                    self._end(ended)
+        if not self._jobs.wait(job, Deadline(timeout)):
+            raise _parallel.TimeoutError(
+                f"a job of joblib.Parallel has not ended after {timeout} s"
+            )
         return job.result()
 
     # --- end ------------------------------------------------------------------------------
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Cancel what waits and what runs. The backend can be used again."""
-        with self._lock:
-            running, self._running = self._running, {}
-            self._waiting.clear()
-        for ref in running:
-            ref.cancel()
+        self._jobs.abort()
 
     def stop_call(self) -> None:
         """A call of `parallel` is over: let its large arguments go."""
@@ -294,23 +211,8 @@ class FlameBackend(_AutoBatchingMixin, _ParallelBackendBase):  # type: ignore[mi
     def terminate(self) -> None:
         """The last call is over. The engine and its workers stay."""
         self._shared.clear()
-        with self._lock:
-            ended, self._ended = self._ended, None
-        if ended is not None:
-            ended.put(None)
+        self._jobs.close()
         self.reset_batch_stats()
-
-    def _start_thread(self) -> None:
-        ended: queue.SimpleQueue[ObjectRef[Any] | None] = queue.SimpleQueue()
-        with self._lock:
-            self._ended = ended
-
-        def hand_out() -> None:
-            while (ref := ended.get()) is not None:
-                if (job := self._take(ref)) is not None:
-                    self._end(job)
-
-        threading.Thread(target=hand_out, name="flame-joblib", daemon=True).start()
 
 
 def _backend_at(nesting_level: int | None) -> FlameBackend:
@@ -348,7 +250,7 @@ def _run_batch(
 ) -> list[Any]:
     """Run in a worker: the calls of one batch."""
     if initializer is not None:
-        initialize(initializer)
+        initializer.run()
     with _parallel.parallel_config(backend=nested, n_jobs=n_jobs):
         return [function(*args, **kwargs) for function, args, kwargs in put_back(calls, shared)]
 

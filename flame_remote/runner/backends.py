@@ -17,9 +17,10 @@ from .handles import Backend
 from .hosting import StatefulHost
 from .instances import CALL_ITSELF, Instance, Instances, StatefulInstance, targets_of
 from .policy import Policy
-from .service import FunctionService, target_of
+from .service import FunctionService
 from .source import Source, export, export_maker
 from .subject import Subject, SubjectKind
+from .target import target_of
 
 
 class FunctionBackend:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from flame_remote._options import whole_number
+from flame_remote._option_checks import whole_number
 from flame_remote.exceptions import InvalidOptionError
 
 from .subject import Subject, SubjectKind

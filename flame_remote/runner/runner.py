@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
@@ -11,24 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 from flame_remote._deadline import Deadline
 from flame_remote._own_frames import seen_from_here
 from flame_remote._refs import ObjectRef
-from flame_remote._spec import ServicePolicy
 from flame_remote._wire.packing import pack
 from flame_remote.engine import Engine
-from flame_remote.exceptions import (
-    EngineClosedError,
-    FlameError,
-    InvalidOptionError,
-    RefMisuseError,
-)
+from flame_remote.exceptions import FlameError, RefMisuseError
 
 from . import at_exit
-from .backends import make_backend
 from .handles import FunctionHandle, InstanceHandle, ServiceHandle
-from .policy import Policy
-from .resources import Resources, resources_of
+from .open_services import OpenServices
+from .resources import Resources
 from .results import get_all, in_completion_order, join_all, listed
-from .session_context import check_name, session_context_of
-from .subject import Subject, SubjectKind
+from .session_context import check_name
 
 if TYPE_CHECKING:
     from .application import Application
@@ -77,11 +67,6 @@ class Runner:
         # Constant after construction.
         self.name = check_name("the name of a Runner", name)
         self._engine = _running_engine()
-        self._lock = threading.Lock()
-        # Guarded by self._lock.
-        self._closed = False
-        self._services: dict[str, ServiceHandle] = {}  # by session id
-        self._borrowed: set[str] = set()  # sessions that somebody else may have opened
         self._application: Application | None = None
         if (cluster := self._engine.cluster) is not None:
             from .application import Application
@@ -93,6 +78,9 @@ class Runner:
                 dependencies=dependencies,
                 python_version=python_version,
             )
+        is_guest = self._application is not None and not self._application.is_ours
+        self._services = OpenServices(self._engine, name, may_share_sessions=is_guest)
+        if self._application is not None:
             at_exit.close_at_exit(self)
 
     # --- services ---
@@ -161,48 +149,9 @@ class Runner:
             ClusterError: the cluster refuses the service.
         """
         try:
-            return self._service(target, stateful, autoscale, warmup, resreq)
+            return self._services.open(target, stateful, autoscale, warmup, resreq)
         except Exception as error:
             raise seen_from_here(error)  # noqa: B904  the same error
-
-    def _service(
-        self,
-        target: Any,
-        stateful: bool | None,
-        autoscale: bool | None,
-        warmup: int,
-        resreq: Resources | None,
-    ) -> ServiceHandle:
-        if isinstance(target, ServiceHandle):
-            raise TypeError(f"service() takes what is to be served, not {target!r}")
-        subject = Subject.of(target, stateful=stateful)
-        policy = Policy.of(subject, stateful, autoscale, warmup)
-        context = session_context_of(subject.value)
-        session_id = context.session_id or f"{self.name}-{secrets.token_hex(3)}"
-        with self._lock:
-            self._check_open()
-            known = self._services.get(session_id)
-        if known is not None and not known._flame_closed:
-            return _same_session(known, subject, policy)
-        wish = ServicePolicy(
-            application=context.application_name or self.name,
-            session_id=session_id,
-            min_instances=policy.min_instances,
-            max_instances=policy.max_instances,
-            resources=resources_of(resreq),
-        )
-        backend = make_backend(self._engine, subject, policy, wish)
-        make = FunctionHandle if subject.kind is SubjectKind.FUNCTION else InstanceHandle
-        handle: ServiceHandle = make(subject, policy, session_id, backend)
-        with self._lock:
-            if not self._closed:
-                self._services[session_id] = handle
-                if context.session_id and self._application and not self._application.is_ours:
-                    self._borrowed.add(session_id)
-                _warn_of_hidden_close(subject)
-                return handle
-        handle.close()
-        raise EngineClosedError(self._closed_text())
 
     # --- objects and futures ---
 
@@ -316,17 +265,12 @@ class Runner:
     def _close(
         self, end: Callable[[ServiceHandle], None], patience: float = _PATIENCE_SECONDS
     ) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            services = list(self._services.values())
-            self._services.clear()
+        services = self._services.take_all()
+        if services is None:
+            return
         at_exit.forget(self)
         errors: list[Exception] = []
         for service in services:
-            if service._flame_session_id in self._borrowed:
-                continue
             try:
                 end(service)
             except Exception as error:
@@ -351,39 +295,10 @@ class Runner:
             self.close_at_exit()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"services: {len(self._services)}"
-        return f"<Runner {self.name}: {state}>"
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise EngineClosedError(self._closed_text())
-
-    def _closed_text(self) -> str:
-        return f"the Runner {self.name!r} was closed; make another one"
+        return f"<Runner {self.name}: {self._services!r}>"
 
 
 def _running_engine() -> Engine:
     from flame_remote._session import ensure_engine  # from above: starts what is not running yet
 
     return ensure_engine()
-
-
-def _same_session(known: ServiceHandle, subject: Subject, policy: Policy) -> ServiceHandle:
-    """Return the service of a session that is asked for again; refuse another kind of service."""
-    if (known._flame_subject.kind, known._flame_policy) != (subject.kind, policy):
-        raise InvalidOptionError(
-            f"the session {known._flame_session_id!r} is open already as {known!r}: close that one "
-            f"first, or choose another session_id for {subject.article}"
-        )
-    return known
-
-
-def _warn_of_hidden_close(subject: Subject) -> None:
-    if "close" in subject.methods:
-        import warnings
-
-        warnings.warn(
-            f"service.close() ends the service; {subject.name}'s own close is service['close']()",
-            UserWarning,
-            stacklevel=4,
-        )

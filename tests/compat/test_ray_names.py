@@ -182,7 +182,16 @@ def test_the_items_of_a_generator_method_come_one_by_one(engine: str) -> None:
     assert [ray.get(ref) for ref in items] == list(range(20))
     assert items.is_finished()
     assert list(counter.upto.remote(3).values()) == [0, 1, 2]
+    assert ray.get(counter.upto.remote(3).completed()) is None
     assert ray.get(counter.add.remote()) == 1
+
+
+def test_a_generator_method_runs_ahead_as_far_as_it_may(engine: str) -> None:
+    counter = Counter.remote()
+    items = counter.upto.options(_generator_backpressure_num_objects=1).remote(3)
+    assert [ray.get(ref) for ref in items] == [0, 1, 2]
+    with pytest.raises(ValueError, match="backpressure"):
+        counter.add.options(_generator_backpressure_num_objects=1)
 
 
 def test_an_error_of_a_generator_method_is_its_last_item(engine: str) -> None:

@@ -86,7 +86,8 @@ _REFUSED: Final[Mapping[str, tuple[tuple[object, ...], str]]] = {
     "tensor_transport": (("object_store",), "tensors travel as other values do"),
     "_num_objects_per_yield": ((1,), "an item of a generator is one object"),
 }
-# What Ray does without these; not passed on, so that they work with every version of flame.
+# What Ray does without these; not passed on, as flame has not each of them for functions, classes
+# and methods alike.
 _DEFAULTS: Final[Mapping[str, object]] = {
     "get_if_exists": False,
     "lifetime": "non_detached",

@@ -251,5 +251,5 @@ def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, A
 
 def get_gpu_ids() -> list[int] | list[str]:
     """Return the ids of the GPUs that this call, or its actor, has."""
-    find: Any = getattr(flame, "get_gpu_ids", None)
-    return list(find()) if find is not None else []
+    ids: Any = flame.get_gpu_ids()
+    return list(ids)

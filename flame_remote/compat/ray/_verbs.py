@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Final
 
 import flame_remote as flame
@@ -122,13 +121,7 @@ def kill(actor: Any, *, no_restart: bool = True) -> None:
     if not isinstance(actor, ActorHandle):
         hint = "; to end a call, use cancel()" if isinstance(actor, ObjectRef) else ""
         raise ValueError(f"kill() takes an actor's handle, not {type(actor).__name__}{hint}")
-    if no_restart:
-        flame.kill(actor._inner)
-        return
-    if "no_restart" not in inspect.signature(flame.kill).parameters:
-        raise NotImplementedError("kill(no_restart=False) cannot be had: actors end for good")
-    end: Any = flame.kill
-    end(actor._inner, no_restart=False)
+    flame.kill(actor._inner, no_restart=no_restart)
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
@@ -139,7 +132,4 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     """
     if not name:
         raise ValueError("get_actor() takes the name of an actor, not an empty one")
-    find: Any = getattr(flame, "get_actor", None)
-    if find is None:
-        raise NotImplementedError("this version of flame has no named actors")
-    return ActorHandle.of(find(name, namespace=namespace or current_namespace()))
+    return ActorHandle.of(flame.get_actor(name, namespace=namespace or current_namespace()))

@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 import flame_remote as flame
 
-from ._generator_methods import ITEMS, GeneratorMethod, prepare
 from ._ids import ActorID
 from ._options import ACTOR, METHOD, translated
 from ._starting import current_namespace
@@ -32,7 +30,6 @@ class ActorClass:
         functools.update_wrapper(self, cls, updated=())
         self._options = dict(options)
         _give_special_methods(cls)
-        prepare(cls)
         what = f"the class {self.__name__}"
         made: Any = flame.remote(cls, **translated(options, ACTOR, what, {}))
         self._inner: flame.ActorClass[Any] = made
@@ -117,7 +114,7 @@ class ActorHandle:
     @classmethod
     def of(cls, inner: flame.ActorHandle[Any]) -> ActorHandle:
         """Return the handle of an actor of which flame's own is known."""
-        return cls(inner, getattr(inner, "_ray_methods", {}))
+        return cls(inner, {})
 
     @property
     def _actor_id(self) -> ActorID:
@@ -133,8 +130,7 @@ class ActorHandle:
         if name not in _SPECIAL and name.startswith("__"):
             raise AttributeError(name)  # an ordinary answer to who probes for hooks
         inner = getattr(self._inner, _SPECIAL.get(name, name))
-        options = self._methods.get(name, {})
-        method = ActorMethod(inner, options, self._inner if ITEMS in options else None)
+        method = ActorMethod(inner, self._methods.get(name, {}))
         self.__dict__[name] = method
         return method
 
@@ -157,30 +153,14 @@ class ActorHandle:
 
 
 class ActorMethod:
-    """A method of an instance in a worker. Constant after construction.
+    """A method of an instance in a worker. Constant after construction."""
 
-    `actor` is flame's handle, of a generator method; None for others, which must not keep the
-    instance alive.
-    """
-
-    def __init__(
-        self, inner: Any, options: Mapping[str, Any], actor: flame.ActorHandle[Any] | None
-    ) -> None:
+    def __init__(self, inner: Any, options: Mapping[str, Any]) -> None:
         self._options = options
-        self._actor = actor
-        given = {name: value for name, value in options.items() if name != ITEMS}
-        changes = translated(given, METHOD, f"the method {inner.__qualname__}", {})
         self.__name__ = inner.__name__
-        makes_items = actor is not None and given.get("num_returns") in (None, "streaming")
-        backpressure = changes.pop("backpressure", None)
-        if makes_items:
-            # Some versions of flame have generator methods themselves.
-            with suppress(flame.InvalidOptionError):
-                inner, makes_items = inner.options(backpressure=backpressure), False
+        changes = translated(options, METHOD, f"the method {inner.__qualname__}", {})
         self._inner = inner.options(**changes) if changes else inner
         self.remote: Callable[..., Any] = self._inner.remote
-        if makes_items:
-            self.remote = GeneratorMethod(actor, self.__name__, backpressure).remote
 
     def options(self, **options: Any) -> ActorMethod:
         """Return the same method under other options.
@@ -188,7 +168,7 @@ class ActorMethod:
         Raises:
             ValueError: an option is unknown, or cannot be had here.
         """
-        return ActorMethod(self._inner, {**self._options, **options}, self._actor)
+        return ActorMethod(self._inner, {**self._options, **options})
 
     def _remote(
         self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -210,7 +190,7 @@ class ActorMethod:
         return repr(self._inner)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ActorMethod, (self._inner, self._options, self._actor)
+        return ActorMethod, (self._inner, self._options)
 
 
 class _Terminate:
@@ -246,34 +226,26 @@ def method(*targets: Any, **options: Any) -> Any:
 
     def mark(function: Any) -> Any:
         setattr(function, _METHOD_OPTIONS, options)
-        given = translated(options, METHOD, f"the method {function.__name__}", {})
-        with suppress(TypeError):  # some versions of flame take no options here
-            remember: Any = flame.method
-            remember(**given)(function)  # for handles that get_actor() finds
+        if given := translated(options, METHOD, f"the method {function.__name__}", {}):
+            flame.method(**given)(function)  # for handles that get_actor() finds
         return function
 
     return mark
 
 
-def exit_actor() -> None:
+def exit_actor() -> NoReturn:
     """End the actor whose method calls this, on purpose.
 
     Raises:
         TypeError: not called in a method of an actor.
     """
-    leave = getattr(flame, "exit_actor", None)
-    if leave is None:
-        raise NotImplementedError("this version of flame has no exit_actor(): use ray.kill(handle)")
-    leave()
+    flame.exit_actor()
 
 
 def _method_options(cls: type) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for name, value in inspect.getmembers(cls, callable):
-        options = dict(getattr(value, _METHOD_OPTIONS, {}))
-        if inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value):
-            options[ITEMS] = True
-        if options:
+        if options := getattr(value, _METHOD_OPTIONS, None):
             found[name] = options
     return found
 

@@ -19,6 +19,9 @@ GetTimeoutError = _flame.GetTimeoutError
 WorkerCrashedError = _flame.WorkerCrashedError
 RayActorError = _flame.ActorError
 ActorDiedError = _flame.ActorDiedError
+ActorAlreadyExistsError = _flame.ActorAlreadyExistsError
+PendingCallsLimitExceeded = _flame.PendingCallsLimitError
+OutOfMemoryError = _flame.OutOfMemoryError
 ActorHandleNotFoundError = _flame.SessionEndedError
 ObjectLostError = _flame.ObjectLostError
 ObjectFreedError = _flame.ObjectFreedError
@@ -33,19 +36,7 @@ RpcError = _flame.ClusterError
 
 
 class ActorUnavailableError(RayActorError):
-    """Stands for an actor that cannot be reached for now."""
-
-
-class ActorAlreadyExistsError(RayActorError, ValueError):
-    """Stands for a second actor of a name."""
-
-
-class PendingCallsLimitExceeded(RayError):
-    """Stands for a call beyond `max_pending_calls`."""
-
-
-class OutOfMemoryError(RayError):
-    """Stands for a call that took more memory than it had asked for."""
+    """Never raised: an actor is on this machine, or has died."""
 
 
 class OwnerDiedError(ObjectLostError):
@@ -110,20 +101,6 @@ class TaskPlacementGroupRemoved(RayError):
 
 class ActorPlacementGroupRemoved(RayError):
     """Never raised: there are no placement groups."""
-
-
-# Errors that flame has in some versions only; under Ray's names they are the same classes.
-for _name in (
-    "ActorUnavailableError",
-    "ActorAlreadyExistsError",
-    "PendingCallsLimitExceeded",
-    "OutOfMemoryError",
-    "RuntimeEnvSetupError",
-):
-    globals()[_name] = getattr(_flame, _name, globals()[_name])
-PendingCallsLimitExceeded = getattr(  # type: ignore[misc]
-    _flame, "PendingCallsLimitError", PendingCallsLimitExceeded
-)
 
 
 # --- what Ray's errors tell beside ----------------------------------------------------------------

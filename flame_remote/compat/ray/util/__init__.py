@@ -10,6 +10,7 @@ from typing import Any
 import flame_remote as flame
 from flame_remote import ActorPool, ObjectRef
 
+from .._starting import current_namespace
 from . import queue, state
 
 __all__ = [
@@ -102,13 +103,11 @@ def log_once(key: str) -> bool:
 
 def list_named_actors(all_namespaces: bool = False) -> list[Any]:
     """Return the names of named actors; with `all_namespaces`, dicts with the namespace too."""
-    found: Any = getattr(flame.state, "named_actors", None)
-    if found is None:
-        raise NotImplementedError("this version of flame does not list named actors")
-    pairs = [(info.namespace, info.name) for info in found()]
+    named = [actor for actor in flame.state.actors() if actor.namespace is not None]
     if all_namespaces:
-        return [{"namespace": namespace, "name": name} for namespace, name in pairs]
-    return [name for _, name in pairs]
+        return [{"namespace": actor.namespace, "name": actor.name} for actor in named]
+    here = current_namespace() or ""
+    return [actor.name for actor in named if actor.namespace == here]
 
 
 def placement_group(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Ray's names for what flame has in some versions only; each test says which name it needs."""
+"""Ray's names for actors that are named, leave, come again or have limits; and what calls have."""
 
 from __future__ import annotations
 
@@ -9,18 +9,6 @@ import pytest
 
 import flame_remote as flame
 import flame_remote.compat.ray as ray
-
-
-def has_option(name: str) -> bool:
-    """Say whether this version of flame has an option."""
-    from flame_remote._options import ActorOptions, MethodOptions, TaskOptions
-
-    return any(name in kind.__slots__ for kind in (ActorOptions, MethodOptions, TaskOptions))
-
-
-def needs(there: bool, name: str) -> pytest.MarkDecorator:
-    """Leave a test out where this version of flame lacks what it is about."""
-    return pytest.mark.skipif(not there, reason=f"this version of flame has no {name}")
 
 
 class Store:
@@ -51,7 +39,6 @@ class Store:
 Remote = ray.remote(Store)
 
 
-@needs(hasattr(flame, "get_actor"), "get_actor")
 def test_a_named_actor_is_found_by_its_name(engine: str) -> None:
     made = Remote.options(name="store", get_if_exists=True).remote()
     again = Remote.options(name="store", get_if_exists=True).remote()
@@ -63,7 +50,6 @@ def test_a_named_actor_is_found_by_its_name(engine: str) -> None:
         ray.get_actor("nobody")
 
 
-@needs(hasattr(flame, "get_actor") and has_option("concurrency_groups"), "options of methods")
 def test_a_handle_that_was_found_knows_the_options_of_methods(engine: str) -> None:
     made = Remote.options(name="store").remote()
     ray.get(made.add.remote("one"))
@@ -72,17 +58,22 @@ def test_a_handle_that_was_found_knows_the_options_of_methods(engine: str) -> No
     assert [ray.get(ref) for ref in ray.get_actor("store").items.remote()] == ["one"]
 
 
-@needs(hasattr(flame, "get_actor"), "get_actor")
 def test_the_namespace_of_init_is_that_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
     with ray.init(local_mode=True, namespace="mine"):
         keep = Remote.options(name="store", lifetime="detached").remote()
         assert ray.get_actor("store", namespace="mine") == keep == ray.get_actor("store")
         assert ray.get_runtime_context().namespace == "mine"
+        other = Remote.options(name="other", namespace="elsewhere").remote()
+        assert ray.util.list_named_actors() == ["store"]
+        assert sorted(pair["namespace"] for pair in ray.util.list_named_actors(True)) == [
+            "elsewhere",
+            "mine",
+        ]
+        del other
         with pytest.raises(ValueError, match="store"):
             ray.get_actor("store", namespace="other")
 
 
-@needs(hasattr(flame, "exit_actor"), "exit_actor")
 def test_an_actor_that_leaves_is_dead(engine: str) -> None:
     store = Remote.remote()
     ray.get(store.leave.remote())
@@ -90,7 +81,6 @@ def test_an_actor_that_leaves_is_dead(engine: str) -> None:
         ray.get(store.add.remote(1))
 
 
-@needs(has_option("max_restarts"), "max_restarts")
 def test_an_actor_is_restarted_and_its_calls_are_tried_again(engine: str) -> None:
     if engine == "inline":
         return  # there is no process that can die
@@ -101,7 +91,6 @@ def test_an_actor_is_restarted_and_its_calls_are_tried_again(engine: str) -> Non
     assert ray.get(store.pid.remote()) != before
 
 
-@needs(has_option("concurrency_groups"), "concurrency_groups")
 def test_calls_in_groups_have_limits_of_their_own(engine: str) -> None:
     @ray.remote(concurrency_groups=[{"name": "io", "max_concurrency": 2}])
     class Grouped:
@@ -118,7 +107,6 @@ def test_calls_in_groups_have_limits_of_their_own(engine: str) -> None:
     assert ray.get(calls) == ["read", "computed", "computed"]
 
 
-@needs(has_option("max_pending_calls"), "max_pending_calls")
 def test_a_call_too_many_is_refused() -> None:
     import threading
 
@@ -136,7 +124,6 @@ def test_a_call_too_many_is_refused() -> None:
         ray.kill(busy)
 
 
-@needs(has_option("runtime_env"), "runtime_env")
 def test_calls_have_the_environment_that_they_ask_for(engine: str) -> None:
     @ray.remote
     def colour() -> str | None:
@@ -146,14 +133,12 @@ def test_calls_have_the_environment_that_they_ask_for(engine: str) -> None:
     assert ray.get([coloured.remote(), colour.remote()]) == ["red", None]
 
 
-@needs(has_option("memory"), "memory")
 def test_memory_is_passed_on() -> None:
     with ray.init(num_cpus=2):
         assert ray.get(ray.remote(memory=64 << 20)(lambda: "enough").remote()) == "enough"
         assert issubclass(ray.exceptions.OutOfMemoryError, flame.FlameError)
 
 
-@needs(hasattr(flame, "get_gpu_ids"), "get_gpu_ids")
 def test_each_call_sees_its_own_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with ray.init(num_cpus=2, num_gpus=2):
