@@ -95,14 +95,16 @@ class WorkerEngine(FlameEngine):
         known = {ticket.id: ticket for ticket in tickets}
         if not known:
             return []
-        taken = self.ask(partial(self._desk.replies.take_tickets, list(known), known, "", ""))
+        taken = self._inbox.ask(
+            partial(self._desk.replies.take_tickets, list(known), known, "", "")
+        )
         return [stored.id for stored in taken]
 
     def release(self, ids: Iterable[ObjectId]) -> None:
         """Let go of what take_tickets has held."""
         ids = list(ids)
         if ids:
-            self._tell(partial(self._table.release, ids))
+            self._inbox.tell(partial(self._table.release, ids))
 
     def hand_over(
         self, inside: list[ObjectId], receiver: str, finished: list[Finished]
@@ -114,24 +116,24 @@ class WorkerEngine(FlameEngine):
         if not (inside or self._table.by_id or self.ref_events):
             return [], ()
         sent = threading.Event()
-        self._tell(partial(self._post.when_sent, sent.set))
+        self._inbox.tell(partial(self._post.when_sent, sent.set))
         sent.wait()
 
         def give() -> list[Ticket]:
-            return self._table.hand_over(inside, receiver, self._mailbox_of)
+            return self._table.hand_over(inside, receiver, self.values.mailbox_of)
 
-        tickets = self.ask(give)
+        tickets = self._inbox.ask(give)
         for one in finished:
             one.refs.clear()
         # Refs that have died so far are counted by the turn that this takes.
-        self.ask(_nothing)
-        borrowed = self.ask(self._table.borrowed)
+        self._inbox.ask(_nothing)
+        borrowed = self._inbox.ask(self._table.borrowed)
         if not self._reported.issuperset(borrowed):
             # What a call has left behind, an error with its frames, say, may only be garbage. The
             # owner would keep it until this process is heard of again.
             gc.collect()
-            self.ask(_nothing)
-            borrowed = self.ask(self._table.borrowed)
+            self._inbox.ask(_nothing)
+            borrowed = self._inbox.ask(self._table.borrowed)
         self._reported = set(borrowed)
         return tickets, borrowed
 
@@ -227,11 +229,11 @@ class WorkerEngine(FlameEngine):
     def _help(self, waiter: Waiter, ids: list[ObjectId]) -> None:
         """Run on top of this call what it waits for, as far as that is here and ready."""
         while not waiter.wait(0):
-            call = self.ask(partial(self._desk.claims.take_kept, ids))
+            call = self._inbox.ask(partial(self._desk.claims.take_kept, ids))
             if call is None:
                 return
             finished = self._run_here(call)
-            self.ask(partial(self._desk.outcomes.end, call, finished.result))
+            self._inbox.ask(partial(self._desk.outcomes.end, call, finished.result))
 
     def _run_here(self, call: Call) -> Finished:
         entry = self._desk.entry_of(call)
@@ -246,11 +248,11 @@ class WorkerEngine(FlameEngine):
         claims = self._desk.claims
         self._help(waiter, ids)
         while not waiter.wait(0):
-            shipment = self.ask(partial(claims.claimable, ids))
+            shipment = self._inbox.ask(partial(claims.claimable, ids))
             if shipment is None:
                 return
             claimed = self._cache.is_first_to_put(shipment.claim)
-            self.ask(partial(claims.settle, shipment, claimed))
+            self._inbox.ask(partial(claims.settle, shipment, claimed))
             self._help(waiter, ids)
 
     def _refuse_deadlock(self, ids: list[ObjectId], name: str) -> None:
@@ -264,7 +266,7 @@ class WorkerEngine(FlameEngine):
                     return name, call.name
             return ()
 
-        if names := self.ask(cycle):
+        if names := self._inbox.ask(cycle):
             raise DeadlockError(names)
 
 

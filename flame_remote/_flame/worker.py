@@ -37,8 +37,8 @@ class Worker:
         self._engine = WorkerEngine.start(Program.from_dict(settings))
         set_current(self._engine)
         self._guard = guard.begin(os.environ)
-        self._code = Code(self._engine)
-        self._runner = Runner(self._engine, self._code)
+        self._code = Code(self._engine.values)
+        self._runner = Runner(self._engine.values, self._code)
         self._engine.runner = self._runner
         self._instance = Instance(self._runner)
         self._replies = 0
@@ -67,7 +67,7 @@ class Worker:
         """Read a batch, or the address of a large one."""
         message = pickle.loads(data)
         if isinstance(message, Key):
-            return load_batch(bytes(self._engine.fetch(message)))
+            return load_batch(bytes(self._engine.values.fetch(message)))
         assert isinstance(message, Batch)
         return message
 
