@@ -29,7 +29,8 @@ class Endings:
         if (late := self._limits.lateness(spec)) is not None:
             content = failed(late)
         self._limits.ended(spec.id)
-        self._records.save_if_failed(spec, content)
+        if isinstance(content, Outcome) and content.kind is Kind.FAILED:
+            self._records.save_failed(spec, content.data)
         tables = self._tables
         with tables.lock:
             actor = tables.actors.get(spec.actor)
@@ -38,14 +39,16 @@ class Endings:
             elif spec.id in tables.cancelled:
                 content = failed(TaskCancelledError(spec.target.name))
             callbacks = [] if tables.closed else self._fill(spec, content)
-            is_stillborn = self._note_construction(spec, content)
+            made = tables.actors.get(spec.id)
+            if made is not None and isinstance(content, Outcome):
+                made.failure = content.data if content.kind is Kind.FAILED else b""
             tables.cancelled.discard(spec.id)
             self._leave_lineage(spec, content)
             gone = tables.calls.remove(spec)
             actors = tables.remove_actors(gone)
             tables.changed.notify_all()
         bury(gone, actors)
-        if is_stillborn:
+        if made is not None and made.failure:  # to be constructed
             tables.unname(spec.id)
         if actor is not None and actor.exits:
             tables.end_actor(spec.actor, "it has ended by itself, with flame.exit_actor()")
@@ -64,14 +67,6 @@ class Endings:
                 callbacks += stored.callbacks
                 stored.callbacks = []
         return callbacks
-
-    def _note_construction(self, spec: TaskSpec, content: Content) -> bool:
-        """If this was an actor's, note how it ended; say whether it failed. Under the lock."""
-        constructed = self._tables.actors.get(spec.id)
-        if constructed is None or not isinstance(content, Outcome):
-            return False
-        constructed.failure = content.data if content.kind is Kind.FAILED else b""
-        return bool(constructed.failure)
 
     def _leave_lineage(self, spec: TaskSpec, content: Content) -> None:
         """A call has ended; its failure may end a scope. The caller holds the lock."""

@@ -12,12 +12,10 @@ from flame_remote import _ids
 from flame_remote._creation_sites import CreationSites, are_wanted
 from flame_remote._execute.bundle import BundleWriter
 from flame_remote._ids import ActorId, ObjectId
-from flame_remote._outcome import Kind, Outcome
 from flame_remote._spec import TaskSpec
 from flame_remote._timeline import Span, Timeline
 
 from .actors import InlineActor
-from .execution import Content
 from .objects import ObjectTable
 
 
@@ -54,12 +52,10 @@ class Records:
         """Write calls that fail from now on into a folder, or no longer."""
         self._failed_calls = None if folder is None else BundleWriter(folder)
 
-    def save_if_failed(self, spec: TaskSpec, content: Content) -> None:
+    def save_failed(self, spec: TaskSpec, data: bytes) -> None:
         """Save a call that has failed, while what it took is still there. Runs user code."""
         writer = self._failed_calls
-        if writer is None or not isinstance(content, Outcome) or content.kind is not Kind.FAILED:
-            return
-        if not writer.is_worth_saving(content.data):
+        if writer is None or not writer.is_worth_saving(data):
             return
 
         def load(object_ids: Iterable[ObjectId]) -> list[Any]:
@@ -67,4 +63,4 @@ class Records:
             return [stored.load() for stored in found if stored is not None]
 
         actor = self._actors.get(spec.actor)
-        writer.save(spec, actor.creation if actor is not None else None, content.data, load)
+        writer.save(spec, actor.creation if actor is not None else None, data, load)

@@ -183,10 +183,10 @@ class Runner:
 
     def _cancel_doomed(self) -> None:
         """Cancel what was started by what is cancelled, or what a failure takes with it."""
-        tables = self._tables
-        while True:
-            with tables.lock:
-                if not tables.lineage.doomed:
+        doomed = self._tables.lineage.doomed
+        while doomed:  # looked at without the lock: whoever adds to it comes here afterwards
+            with self._tables.lock:
+                if not doomed:
                     return
-                task_id = tables.lineage.doomed.popleft()
+                task_id = doomed.popleft()
             self.cancel_call(task_id)
