@@ -72,8 +72,8 @@ def _answer(socket: str) -> None:
     left = threading.Event()
 
     class Agree(grpc.GenericRpcHandler):
-        def service(self, details: Any) -> Any:
-            method = details.method.rpartition("/")[2]
+        def service(self, handler_call_details: Any) -> Any:
+            method = handler_call_details.method.rpartition("/")[2]
 
             def answer(request: bytes, context: Any) -> bytes:
                 if method == "OnSessionLeave":

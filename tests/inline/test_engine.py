@@ -204,7 +204,7 @@ def test_values_are_freed_when_their_last_ref_dies() -> None:
     from flame_remote import _current
 
     engine: Any = _current.engine
-    refs = [flame.put(n) for n in range(10)]
+    refs: list[Any] = [flame.put(n) for n in range(10)]
     refs.append(flame.put([refs[0]]))
     flame.get(identity.remote([refs[1]]))
     before = len(engine._tables.objects._objects)
