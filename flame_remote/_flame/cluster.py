@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from flame_remote.core.connection import Connection
-from flame_remote.exceptions import ClusterError, FlameErrorCode
+from flame_remote.exceptions import ClusterError, ClusterTimeoutError, FlameErrorCode
 
 from .lanes import SessionPlan
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flame_remote.core.tasks import Task
 
 _CALL_SECONDS: Final = 30.0
+_ANSWER_SECONDS: Final = 5.0  # for any answer at all
 
 
 class Cluster:
@@ -29,6 +30,15 @@ class Cluster:
     def call(self, method: str, request: Any, timeout: float = _CALL_SECONDS) -> Any:
         """Call the cluster and wait for the answer. Any other thread."""
         return self.connection.call(method, request, timeout=timeout)
+
+    def check_answers(self, what: str) -> None:
+        """Raise ClusterTimeoutError if nobody answers, so that `what`. Any other thread; blocks."""
+        from flame_remote._proto import frontend_pb2
+
+        try:
+            self.call("ListNodes", frontend_pb2.ListNodesRequest(), _ANSWER_SECONDS)
+        except ClusterTimeoutError as error:
+            raise ClusterTimeoutError(f"{what}: {error}") from None
 
     async def acall(self, method: str, request: Any, timeout: float = _CALL_SECONDS) -> Any:
         """Call the cluster."""

@@ -7,65 +7,48 @@ anywhere, can tear nothing.
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from flame_remote import _ids
 from flame_remote._deadline import Deadline
 from flame_remote._execute.failure import rebuild_error
 from flame_remote._execute.frames import without_own_frames
-from flame_remote._execute.result import cannot_rebuild
 from flame_remote._execute.unread import report_unread
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
 from flame_remote._spec import UNLIMITED, CallLimits, Restarts, Target, TargetKind, TaskSpec
-from flame_remote._wire.packing import Packed, unpack
+from flame_remote._wire.packing import Packed
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
-    ClusterError,
-    ClusterTimeoutError,
     EngineClosedError,
     FlameError,
-    FlameErrorCode,
     GetTimeoutError,
     SessionEndedError,
     TaskDeadlineError,
-    UnschedulableError,
 )
 
-from .batch import Key
 from .batching import Pace
-from .blobs import open_blob, pieces_of
 from .cache import Cache
-from .callbacks import Callbacks
+from .callbacks import Callback, Callbacks, call_back
 from .cluster import Cluster
 from .desk import Desk
 from .explaining import explain, progress
-from .lanes import Lane
+from .inbox import Inbox
 from .post import Post
-from .program import MAIL, OBJECTS, SHARED, Program
+from .program import SHARED, Program
 from .routes import Routes, refuse_limits, refuse_restarts
+from .services import Services
 from .stored import Stored
 from .table import Table
-from .waits import Waiter
+from .values import Values
+from .waits import Waiter, Waits
 
 if TYPE_CHECKING:
     from flame_remote.core.context import FlameContext
-
-T = TypeVar("T")
-Callback = Callable[[ObjectRef[Any]], object]
-
-_TICK_SECONDS: Final = 0.1  # how long a dead ref may wait for something else to happen
-_SERVICE_SECONDS: Final = 30.0  # for the opening of a service's session, and for its closing
-_LOOK_SECONDS: Final = 5.0  # that pass in a long wait before it is asked whether there is a point
-_ANSWER_SECONDS: Final = 5.0  # for an answer of the cluster, or of the engine's own thread
 
 
 class FlameEngine(Engine):
@@ -91,86 +74,37 @@ class FlameEngine(Engine):
         # Constant after construction.
         self.session = program.session
         self.cluster: FlameContext | None = cluster.context
-        # Also what other threads want done, in one row with what happens to their refs: so whatever
-        # holds an object comes before the death of the ref by which it was known, and a birth
-        # before the end of what held the object until then.
-        self.ref_events: deque[Any] = deque()
-        self.target_events: deque[int] | None = deque()
         self.program = program
         self.name = name
         self._ids = _ids.id_source(origin)
         self._cluster = cluster
         self._cache = cache
-        self._loop = cluster.loop
+        self._inbox = Inbox(cluster.loop, self._turn)
+        self.ref_events = self._inbox.events
+        self.target_events = self._inbox.target_events
+        # Set once, under self._closing; read at any time.
         self._closing = threading.Lock()
-        self._awake = False  # the engine's thread has been told to look; set before, cleared in it
-        # Why the engine cannot be used; set once, read at any time.
-        self._refusal: FlameError | None = None
+        self._closed = False
         # Belongs to the engine's thread; other threads look objects up, and begin some.
         self._table = Table(name)
         self._targets: dict[int, int] = {}  # how many there are of each, by id
-        self._pace = Pace()
-        self._routes = Routes(program, self._pace, grace)
-        self._desk = Desk(self._table, self._pace, self._routes.lane_of, self._mailbox_of)
+        pace = Pace()
+        routes = Routes(program, pace, grace)
+        self.values = Values(program, cache, self._table, self._inbox)
+        self._desk = Desk(self._table, pace, routes.lane_of, self.values.mailbox_of)
         self._callbacks = Callbacks()
-        self._post = Post(self._desk, cluster, cache, program, common, self.wake)
-        self._waiters: set[Waiter] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._post = Post(self._desk, cluster, cache, program, common, self._inbox.wake)
+        # They enter the engine's thread themselves.
+        self._waits = Waits(self._inbox, self._desk.replies.want, self._sleep)
+        self._services = Services(self._inbox, cluster, routes, self._desk, self._post.sessions)
         register_engine(self)
-        self._loop.call_soon_threadsafe(self._tick)
+        self._inbox.start()
 
     # --- the engine's thread ---
 
-    def wake(self) -> None:
-        """Have the engine's thread look what there is to do. Any thread; never blocks."""
-        if not self._awake:
-            self._awake = True
-            with suppress(RuntimeError):  # closed: nothing is done any more
-                self._loop.call_soon_threadsafe(self._turn)
-
-    def _tell(self, what: Callable[[], object]) -> None:
-        self.ref_events.append(what)
-        self.wake()
-
-    def ask(self, what: Callable[[], T], seconds: float = 12 * _ANSWER_SECONDS) -> T:
-        """Call a function in the engine's thread and return what it returns. Blocks.
-
-        Raises EngineClosedError if there is no answer in time: then that thread has ended.
-        """
-        answer: list[T] = []
-        error: list[BaseException] = []
-        done = threading.Event()
-
-        def answer_it() -> None:
-            try:
-                answer.append(what())
-            except BaseException as raised:
-                error.append(raised)
-            done.set()
-
-        self._tell(answer_it)
-        done.wait(seconds)
-        if error:
-            raise error[0]
-        if not answer:
-            raise self._refusal or EngineClosedError()
-        return answer[0]
-
     def _turn(self) -> None:
         """Take in what other threads want and what has died; do what follows from it."""
-        self._awake = False
-        events = self.ref_events
-        while events:
-            event = events.popleft()
-            if type(event) is int:
-                self._table.count(event)
-                continue
-            try:
-                event()
-            except Exception:  # a bug; but what else is in the row must not suffer
-                import logging
-
-                logging.getLogger("flame_remote").exception("the engine failed at %r", event)
+        self._inbox.work_off(self._table.count)
         self._count_targets()
         gone = self._table.take_gone()
         for data in gone.unread:
@@ -178,7 +112,7 @@ class FlameEngine(Engine):
         self._post.after_turn(gone)
 
     def _count_targets(self) -> None:
-        events = self.target_events
+        events = self._inbox.target_events
         while events:
             event = events.popleft()
             left = self._targets.get(abs(event), 0) + (1 if event < 0 else -1)
@@ -186,12 +120,6 @@ class FlameEngine(Engine):
             if not left:
                 del self._targets[abs(event)]
                 self._post.forget_code(abs(event))
-
-    def _tick(self) -> None:
-        if self._refusal is None:
-            self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
-            if self.ref_events or self.target_events:
-                self.wake()
 
     # --- tasks ---
 
@@ -202,17 +130,7 @@ class FlameEngine(Engine):
         return 0
 
     def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
-        nodes = self.program.nodes
-        most = {
-            "CPU": max((cpus for cpus, _ in nodes), default=None),
-            "GPU": max((gpus for _, gpus in nodes), default=None),
-        }
-        for resource, needed in amounts.items():
-            if resource == "memory":
-                continue  # of which the cluster says too little
-            available = most.get(resource, 0.0)
-            if available is not None and needed > available:
-                raise UnschedulableError(name, resource, needed, available)
+        self.program.check_demand(name, amounts)
 
     def check_limits(self, name: str, limits: CallLimits) -> None:
         refuse_limits(name, limits)
@@ -225,9 +143,9 @@ class FlameEngine(Engine):
                 raise SessionEndedError(f"argument {place!r} of {spec.target.name}()")
         self._table.add(spec.id, spec.target.name)
         ref: ObjectRef[Any] = ObjectRef(spec.id, self)
-        self._tell(partial(self._desk.submit, spec))
+        self._inbox.tell(partial(self._desk.submit, spec))
         if spec.target.limits is not UNLIMITED:
-            self._tell(partial(self._begin_deadline, spec))
+            self._inbox.tell(partial(self._begin_deadline, spec))
         return ref
 
     def _begin_deadline(self, spec: TaskSpec) -> None:
@@ -238,9 +156,9 @@ class FlameEngine(Engine):
 
         def end() -> None:
             self._desk.end(spec.id, lambda _: TaskDeadlineError(name, seconds, name))
-            self.wake()
+            self._inbox.wake()
 
-        timer = self._loop.call_later(seconds, end)
+        timer = self._cluster.loop.call_later(seconds, end)
         stored.watchers.append(lambda _: timer.cancel())
 
     def submit_several(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
@@ -253,7 +171,7 @@ class FlameEngine(Engine):
 
     def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool = True) -> bool:
         self._check_usable()
-        return self.ask(partial(self._desk.cancel, ref._id))
+        return self._inbox.ask(partial(self._desk.cancel, ref._id))
 
     def check_restarts(self, name: str, restarts: Restarts) -> None:
         refuse_restarts(name)
@@ -262,7 +180,7 @@ class FlameEngine(Engine):
         self._check_usable()
         if may_restart:
             refuse_restarts("kill(no_restart=False)")
-        self.ask(partial(self._desk.kill, actor, "it was ended by flame.kill()"))
+        self._inbox.ask(partial(self._desk.kill, actor, "it was ended by flame.kill()"))
 
     def has_died(self, actor: ActorId) -> bool:
         stored = self._table.by_id.get(actor)
@@ -272,83 +190,34 @@ class FlameEngine(Engine):
         return stored.kind == Kind.FAILED or (lane is not None and bool(lane.how_it_died))
 
     def handle_died(self) -> None:
-        self.wake()
+        self._inbox.wake()
 
     # --- services of a Runner ---
 
     def open_service(self, target: Target) -> None:
         self._check_usable()
         if target.kind is TargetKind.FUNCTION:
-            lane = self.ask(partial(self._routes.lane_of_function, target))
-            self._cluster.connection.wait_for(self._post.sessions.open(lane), _SERVICE_SECONDS)
+            self._services.open(target)
 
     def close_service(self, target: Target) -> None:
-        if target.kind is not TargetKind.FUNCTION or self._refusal is not None:
-            return
-        ended = threading.Event()
-        lanes: list[Lane] = []
-        self._tell(partial(self._end_service, target, ended, lanes))
-        idle_since = monotonic()
-        while not ended.wait(_LOOK_SECONDS):
-            self.check_answers(f"the service of {target.name}() cannot be closed")
-            if lanes and (lanes[0].is_busy or lanes[0].queue):
-                idle_since = monotonic()  # calls of ours run there: as long as they take
-            elif monotonic() - idle_since > _SERVICE_SECONDS:
-                raise self._stays_open(target, lanes)
-
-    def _stays_open(self, target: Target, lanes: list[Lane]) -> ClusterError:
-        session_id = lanes[0].plan.session_id if lanes else "unknown"
-        return ClusterError(
-            f"the service of {target.name}() cannot be closed: for {_SERVICE_SECONDS:g} s the "
-            f"cluster has kept its session {session_id} open, as tasks run there that are not of "
-            f"this program; close it later with: flmctl close -s {session_id}",
-            FlameErrorCode.INVALID_STATE,
-        )
+        if target.kind is TargetKind.FUNCTION and not self._closed:
+            self._services.close(target)
 
     def check_answers(self, what: str) -> None:
-        from flame_remote._proto import frontend_pb2
-
-        try:
-            self._cluster.call("ListNodes", frontend_pb2.ListNodesRequest(), _ANSWER_SECONDS)
-        except ClusterTimeoutError as error:
-            raise ClusterTimeoutError(f"{what}: {error}") from None
-
-    def _end_service(self, target: Target, ended: threading.Event, lanes: list[Lane]) -> None:
-        lane = self._routes.forget(target)
-        if lane is None:
-            ended.set()
-        else:
-            lanes.append(lane)
-            self._desk.end_service(lane, ended.set)
+        self._cluster.check_answers(what)
 
     # --- objects ---
 
     def put(self, packed: Packed) -> ObjectRef[Any]:
         self._check_usable()
-        kind, data = self.store(packed)
-        return self._add_value(int(kind), data, tuple(ref._id for ref in packed.refs))
-
-    def store(self, packed: Packed) -> tuple[Kind, Any]:
-        """Put a value into the cache unless it is small; return what is kept of it. Blocks."""
-        if packed.rides_inline:
-            return Kind.PICKLED, packed.data
-        return Kind.STORED, self._cache.put(self.program.prefix(OBJECTS), pieces_of(packed))
-
-    def delete(self, keys: Sequence[Key]) -> None:
-        """Delete what `store` has put into the cache and nobody refers to, some time soon."""
-        self._tell(lambda: self._table.gone.keys.extend(keys))
-
-    def fetch(self, key: Key) -> Any:
-        """Return the bytes of an object, read-only. Blocks."""
-        return self._cache.get(key, 0)
-
-    def _add_value(self, kind: int, data: Any, inside: tuple[ObjectId, ...]) -> ObjectRef[Any]:
+        kind, data = self.values.store(packed)
+        inside = tuple([inner._id for inner in packed.refs])
         stored = self._table.add(self.new_id())
         ref: ObjectRef[Any] = ObjectRef(stored.id, self)
         stored.inside, stored.data = inside, data
-        stored.kind = kind
+        stored.kind = int(kind)  # last: other threads look at it first
         if inside:
-            self._tell(partial(self._table.hold, inside))
+            self._inbox.tell(partial(self._table.hold, inside))
         return ref
 
     def get(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> list[Any]:
@@ -392,7 +261,7 @@ class FlameEngine(Engine):
 
     def free(self, refs: Sequence[ObjectRef[Any]]) -> None:
         self._check_usable()
-        self.ask(partial(self._drop_all, [ref._id for ref in refs]))
+        self._inbox.ask(partial(self._drop_all, [ref._id for ref in refs]))
 
     def _drop_all(self, object_ids: Sequence[ObjectId]) -> None:
         for object_id in object_ids:
@@ -400,64 +269,49 @@ class FlameEngine(Engine):
 
     def is_kept(self, object_id: ObjectId) -> bool:
         self._check_usable()
-        return self.ask(lambda: object_id in self._table.by_id)
+        return self._inbox.ask(lambda: object_id in self._table.by_id)
 
     def is_done(self, ref: ObjectRef[Any]) -> bool:
         return self._find(ref).done
 
     def on_done(self, ref: ObjectRef[Any], callback: Callback) -> None:
         entry = self._find(ref)
-        call = partial(_call_back, callback, ref)
-
-        def watch() -> None:
-            if entry.done:
-                self._callbacks.call(call)
-            else:
-                entry.watchers.append(lambda _: self._callbacks.call(call))
-                self._desk.replies.want(entry)
-
-        if entry.done or self._refusal is not None:
+        call = partial(call_back, callback, ref)
+        if entry.done or self._closed:
             call()
         else:
-            self._tell(watch)
+            self._waits.watch(entry, partial(self._callbacks.call, call))
 
     # --- the engine ---
 
     def explain(self, ref: ObjectRef[Any]) -> str:
-        return self.ask(partial(explain, self._table, ref._id))
+        return self._inbox.ask(partial(explain, self._table, ref._id))
 
     def describe(self, ref: ObjectRef[Any]) -> str:
         return self._table.describe(ref._id)
 
     def resources(self) -> Mapping[str, float]:
-        amounts = {
-            "CPU": sum(cpus for cpus, _ in self.program.nodes),
-            "GPU": sum(gpus for _, gpus in self.program.nodes),
-        }
-        return {name: amount for name, amount in amounts.items() if amount}
+        return self.program.resources()
 
     def close(self) -> None:
         with self._closing:
-            if self._refusal is not None:
+            if self._closed:
                 return
-            self._refusal = EngineClosedError()
+            self._closed = True
         unregister_engine(self)
         self._shut(EngineClosedError("flame was shut down while this call waited"))
 
     def _shut(self, error: FlameError) -> None:
         """End what waits, and what runs on the loop."""
         try:
-            self.ask(partial(self._end_waits, error), seconds=5.0)
+            self._inbox.ask(partial(self._end_waits, error), seconds=5.0)
             self._cluster.connection.wait_for(self._post.end_actors(), 2.0)
         finally:
             self._callbacks.close()
 
     def _end_waits(self, error: FlameError) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        for waiter in self._waiters:
-            waiter.fail(error)
-        self._waiters.clear()
+        self._inbox.close()
+        self._waits.end_all(error)
         for stored in list(self._table.by_id.values()):
             if stored.kind == Kind.FAILED and not stored.was_read:
                 self._callbacks.call(partial(report_unread, stored.data))
@@ -469,12 +323,12 @@ class FlameEngine(Engine):
     # --- waiting ---
 
     def _check_usable(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal
+        if self._closed:
+            raise EngineClosedError()
 
     def _find(self, ref: ObjectRef[Any]) -> Stored:
         stored = self._table.by_id.get(ref._id)
-        if stored is None or self._refusal is not None:
+        if stored is None or self._closed:
             raise SessionEndedError(f"an ObjectRef to {self.describe(ref)}")
         return stored
 
@@ -483,64 +337,11 @@ class FlameEngine(Engine):
     ) -> None:
         """Wait until so many are there; return when the time is over, too."""
         self._check_usable()
-        waiter = Waiter(number, stop_at_failure=stop_at_failure)
-        self._tell(partial(self._begin_wait, waiter, entries))
-        try:
-            self._sleep(waiter, entries, deadline)
-        finally:
-            self._tell(partial(self._end_wait, waiter, entries))
-        if waiter.error is not None:
-            raise waiter.error
+        self._waits.wait(entries, number, deadline, stop_at_failure=stop_at_failure)
 
     def _sleep(self, waiter: Waiter, entries: list[Stored], deadline: Deadline) -> None:
         waiter.wait(deadline.remaining())
 
-    def _begin_wait(self, waiter: Waiter, entries: list[Stored]) -> None:
-        if self._refusal is not None:
-            waiter.fail(EngineClosedError("flame was shut down while this call waited"))
-            return
-        self._waiters.add(waiter)
-        for entry in entries:
-            if entry.done:
-                waiter.note(entry)
-            else:
-                entry.watchers.append(waiter.note)
-                self._desk.replies.want(entry)
-
-    def _end_wait(self, waiter: Waiter, entries: list[Stored]) -> None:
-        self._waiters.discard(waiter)
-        for entry in entries:
-            if waiter.note in entry.watchers:
-                entry.watchers.remove(waiter.note)
-
     def _load(self, ref: ObjectRef[Any], entry: Stored) -> Any:
         what = f"the result of {entry.name}()" if entry.name else self.describe(ref)
-        return self.load_value(entry.id, entry.kind, entry.data, what, "driver")
-
-    def load_value(self, object_id: ObjectId, kind: int, data: Any, what: str, where: str) -> Any:
-        """Rebuild a value from what is kept of it. May block; runs code of the value."""
-        if kind == Kind.ATOM:
-            return data
-        try:
-            if kind == Kind.PICKLED:
-                return unpack(data)
-            pickled, buffers = open_blob(self._cache.get(data, object_id))
-            return unpack(pickled, buffers)
-        except FlameError:
-            raise
-        except Exception as error:
-            raise cannot_rebuild(what, where, error) from error
-
-    # --- where things go ---
-
-    def _mailbox_of(self, object_id: ObjectId) -> Any:
-        return self._cache.key_at(self.program.prefix(MAIL), f"{object_id:x}")
-
-
-def _call_back(callback: Callback, ref: ObjectRef[Any]) -> None:
-    try:
-        callback(ref)
-    except Exception:
-        import logging
-
-        logging.getLogger("flame_remote").exception("a done callback of %r failed", ref)
+        return self.values.load(entry.id, entry.kind, entry.data, what, "driver")

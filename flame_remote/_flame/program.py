@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
+
+from flame_remote.exceptions import UnschedulableError
 
 # Parts of keys in the cache, behind the application: which kind of object it is.
 OBJECTS: Final = "objects"  # values of users
@@ -34,6 +37,27 @@ class Program:
     def instances(self) -> int:
         """How many instances of one CPU the cluster has room for."""
         return max(1, int(sum(cpus for cpus, _ in self.nodes))) if self.nodes else 4
+
+    def resources(self) -> dict[str, float]:
+        """Return how much of each resource the cluster has in all."""
+        amounts = {
+            "CPU": sum(cpus for cpus, _ in self.nodes),
+            "GPU": sum(gpus for _, gpus in self.nodes),
+        }
+        return {name: amount for name, amount in amounts.items() if amount}
+
+    def check_demand(self, name: str, amounts: Mapping[str, float]) -> None:
+        """Raise UnschedulableError if no node has as much as a target called `name` takes."""
+        most = {
+            "CPU": max((cpus for cpus, _ in self.nodes), default=None),
+            "GPU": max((gpus for _, gpus in self.nodes), default=None),
+        }
+        for resource, needed in amounts.items():
+            if resource == "memory":
+                continue  # of which the cluster says too little
+            available = most.get(resource, 0.0)
+            if available is not None and needed > available:
+                raise UnschedulableError(name, resource, needed, available)
 
     def prefix(self, kind: str) -> str:
         """Return where objects of a kind are put."""

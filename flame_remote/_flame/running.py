@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flame_remote._execute.attempts import Again, Attempts
 from flame_remote._execute.call import execute, is_coroutine
@@ -25,9 +25,7 @@ from flame_remote._wire.packing import unpack
 from flame_remote.exceptions import FlameError, SerializationError, TaskDeadlineError
 
 from .batch import CallEntry, Key, Result, TargetEntry
-
-if TYPE_CHECKING:
-    from .engine import FlameEngine
+from .values import Values
 
 # The call that code runs in; follows into coroutines, not into threads that users start.
 current_call: ContextVar[CallEntry | None] = ContextVar("flame_current_call", default=None)
@@ -58,8 +56,8 @@ class Unloadable(Exception):
 class Code:
     """The user code that this process has been sent. Safe to use from any thread."""
 
-    def __init__(self, engine: FlameEngine) -> None:
-        self._engine = engine
+    def __init__(self, values: Values) -> None:
+        self._values = values
         self._lock = threading.Lock()
         # Guarded by self._lock.
         self._entries: dict[int, TargetEntry] = {}
@@ -92,7 +90,7 @@ class Code:
         try:
             code = entry.code
             if isinstance(code, Key):
-                code = bytes(self._engine.fetch(code))
+                code = bytes(self._values.fetch(code))
             # Not under the lock: user code runs, and may call us. Either of two results will do.
             loaded = unpack(code)
         except (Exception, SystemExit) as error:
@@ -104,8 +102,8 @@ class Code:
 class Runner:
     """Runs calls of functions, and those methods whose instance it is given. Any thread."""
 
-    def __init__(self, engine: FlameEngine, code: Code) -> None:
-        self._engine = engine
+    def __init__(self, values: Values, code: Code) -> None:
+        self._values = values
         self.code = code
 
     def run(self, entry: CallEntry, function: Callable[[], Any]) -> Finished:
@@ -135,7 +133,7 @@ class Runner:
         what = f"an argument of {self.code.entry(entry.target_id).name}()"
         try:
             values = [
-                (place, self._engine.load_value(entry.id, kind, data, what, "worker"))
+                (place, self._values.load(entry.id, kind, data, what, "worker"))
                 for place, kind, data in entry.values
             ]
             args, kwargs = unpack_arguments(entry.payload, values)
@@ -186,7 +184,7 @@ class Runner:
         """Let go of what a call has made, as it came too late."""
         keys = [one.data for one in finished.result.objects if one.kind == Kind.STORED]
         if keys:
-            self._engine.delete(keys)
+            self._values.delete(keys)
         finished.refs.clear()
 
     def _pack(
@@ -196,7 +194,7 @@ class Runner:
         packed = pack_result(value, name, function)
         if isinstance(packed, Outcome):
             return Result(object_id, int(packed.kind), packed.data), []
-        kind, data = self._engine.store(packed)
+        kind, data = self._values.store(packed)
         refs = list(packed.refs)
         return Result(object_id, int(kind), data, tuple(ref._id for ref in refs)), refs
 

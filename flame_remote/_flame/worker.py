@@ -17,11 +17,12 @@ from flame_remote._spec import TargetKind
 
 from . import guard
 from .batch import Batch, CallEntry, Key, Reply, dump, load_batch
+from .helping import Helping
 from .in_time import run_in_time
 from .instance import Instance
 from .nested import WorkerEngine
 from .program import Program
-from .running import Code, Finished, Runner
+from .running import Finished, Runner
 
 # How often a batch that could be kept open looks whether the cluster has another for this process.
 _FIRST_LOOK_SECONDS: Final = 0.002
@@ -37,9 +38,8 @@ class Worker:
         self._engine = WorkerEngine.start(Program.from_dict(settings))
         set_current(self._engine)
         self._guard = guard.begin(os.environ)
-        self._code = Code(self._engine)
-        self._runner = Runner(self._engine, self._code)
-        self._engine.runner = self._runner
+        self._runner = self._engine.runner
+        self._code = self._runner.code
         self._instance = Instance(self._runner)
         self._replies = 0
         # By sender: what its calls have come to since the last reply to it.
@@ -57,7 +57,7 @@ class Worker:
         if self._is_for_instance(batch):
             finished, running = self._run_on_instance(batch, held)
         else:
-            finished = _FunctionBatch(self._engine, self._runner, batch.calls).run()
+            finished = _FunctionBatch(engine.helping, self._runner, batch.calls).run()
             engine.release(held)
             running = 0
         self._code.forget(batch.targets)
@@ -67,7 +67,7 @@ class Worker:
         """Read a batch, or the address of a large one."""
         message = pickle.loads(data)
         if isinstance(message, Key):
-            return load_batch(bytes(self._engine.fetch(message)))
+            return load_batch(bytes(self._engine.values.fetch(message)))
         assert isinstance(message, Batch)
         return message
 
@@ -102,7 +102,7 @@ class Worker:
         """
         end, pause = monotonic() + _KEEP_OPEN_SECONDS, _FIRST_LOOK_SECONDS
         while not sender.wait(pause):
-            if not self._instance.runs_several and not self._engine.is_blocked:
+            if not self._instance.runs_several and not self._engine.helping.is_blocked:
                 continue
             if sender.has_finished or monotonic() > end or self._engine.has_more_for_us():
                 return
@@ -133,7 +133,7 @@ class Worker:
             tuple(tickets),
             seconds,
             borrowed,
-            self._engine.take_blocked(),
+            self._engine.helping.take_blocked(),
             running,
             taken,
         )
@@ -192,8 +192,8 @@ class _FunctionBatch:
     it waits for.
     """
 
-    def __init__(self, engine: WorkerEngine, runner: Runner, calls: tuple[CallEntry, ...]) -> None:
-        self._engine = engine
+    def __init__(self, helping: Helping, runner: Runner, calls: tuple[CallEntry, ...]) -> None:
+        self._helping = helping
         self._runner = runner
         self._left = deque(calls)  # taken from one by one, by whichever thread
         self._finished: list[Finished] = []
@@ -201,13 +201,13 @@ class _FunctionBatch:
 
     def run(self) -> tuple[Finished, ...]:
         """Run them all; return how they ended."""
-        self._engine.on_block = self._go_on_elsewhere
+        self._helping.on_block = self._go_on_elsewhere
         try:
             self._work()
             while self._threads:
                 self._threads.pop().join()
         finally:
-            self._engine.on_block = None
+            self._helping.on_block = None
         return tuple(self._finished)
 
     def _work(self) -> None:

@@ -12,6 +12,12 @@ from flame_remote._ids import TaskId
 task_stack: ContextVar[tuple[TaskId, ...]] = ContextVar("flame_inline_task_stack", default=())
 
 
+def current_parent() -> TaskId:
+    """Return the innermost task or scope that this code runs in, 0 outside any."""
+    stack = task_stack.get()
+    return stack[-1] if stack else 0
+
+
 def is_stack_nearly_full() -> bool:
     """Say whether a further task had better not be started on top of the present frames.
 

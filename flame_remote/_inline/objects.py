@@ -14,6 +14,7 @@ from flame_remote._wire.packing import Packed, unpack
 from flame_remote.exceptions import ObjectFreedError
 
 Callback = Callable[[ObjectRef[Any]], object]
+CallbackOfRef = tuple[Callback, ObjectRef[Any]]
 
 _NOTHING_YET: Final = Outcome(Kind.PENDING, None)
 
@@ -42,7 +43,7 @@ class StoredObject:
         self.freed: Outcome | None = None  # what stands for its value from now on
         self.may_be_freed = True  # not what stands for an actor
         self.buffers: tuple[bytes, ...] = ()
-        self.callbacks: list[tuple[Callback, ObjectRef[Any]]] = []
+        self.callbacks: list[CallbackOfRef] = []
 
     @property
     def done(self) -> bool:
@@ -141,7 +142,7 @@ class ObjectTable:
                 left.extend(stored.outcome.refs)
         return gone
 
-    def empty(self) -> list[tuple[Callback, ObjectRef[Any]]]:
+    def empty(self) -> list[CallbackOfRef]:
         """Forget all values, not their names; return the callbacks that were still to be called."""
         callbacks = []
         for stored in self._objects.values():

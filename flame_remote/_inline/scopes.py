@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 from contextvars import Token
-from typing import TYPE_CHECKING
 
 from flame_remote._deadline import Deadline
 from flame_remote._engine_scope import EngineScope
 from flame_remote._ids import TaskId
 
-from .nesting import task_stack
-
-if TYPE_CHECKING:
-    from .engine import InlineEngine
+from .nesting import current_parent, task_stack
+from .running import Runner
+from .tables import Tables
+from .waits import Waits
 
 
 class InlineScope(EngineScope):
     """A scope: it stands on the stack of tasks like one of them."""
 
-    def __init__(self, engine: InlineEngine, deadline: float | None, *, stops: bool) -> None:
-        self._engine = engine
-        self._lineage = engine.lineage
-        self._id = engine.new_id()
+    def __init__(
+        self,
+        scope_id: TaskId,
+        tables: Tables,
+        runner: Runner,
+        waits: Waits,
+        deadline: float | None,
+        *,
+        stops: bool,
+    ) -> None:
+        """Begin inside the scope that the calling code is in; as Engine.open_scope."""
+        # Constant after construction.
+        self._id = scope_id
+        self._tables = tables
+        self._lineage = tables.lineage
+        self._runner = runner
+        self._waits = waits
+        # Belongs to the thread or task that enters and leaves.
         self._token: Token[tuple[TaskId, ...]] | None = None
-        with engine.lock:
-            engine.scopes.add(self._id)
-            around = engine.current_parent()
-            self._lineage.open_scope(self._id, around, deadline, stops=stops)
+        with tables.lock:
+            tables.scopes.add(self._id)
+            self._lineage.open_scope(self._id, current_parent(), deadline, stops=stops)
 
     def enter(self) -> None:
         self._token = task_stack.set((*task_stack.get(), self._id))
@@ -36,17 +48,17 @@ class InlineScope(EngineScope):
             task_stack.reset(self._token)
 
     def wait(self, deadline: Deadline) -> bool:
-        with self._engine.lock:
+        with self._tables.lock:
             below = self._lineage.descendants(self._id)
         if below:
-            self._engine.wait_for_calls(below, deadline)
+            self._waits.wait_for_calls(below, deadline)
         return not below
 
     def cancel(self, force: bool) -> int:
-        with self._engine.lock:
+        with self._tables.lock:
             below = self._lineage.cancel(self._id)
         for task_id in below:
-            self._engine.cancel_call(task_id)
+            self._runner.cancel_call(task_id)
         return len(below)
 
     def is_cancelled(self) -> bool:
@@ -58,6 +70,6 @@ class InlineScope(EngineScope):
         return b"" if node is None else node.failure
 
     def close(self) -> None:
-        with self._engine.lock:
-            self._engine.scopes.discard(self._id)
+        with self._tables.lock:
+            self._tables.scopes.discard(self._id)
             self._lineage.ended(self._id)

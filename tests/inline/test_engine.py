@@ -204,13 +204,13 @@ def test_values_are_freed_when_their_last_ref_dies() -> None:
     from flame_remote import _current
 
     engine: Any = _current.engine
-    refs = [flame.put(n) for n in range(10)]
+    refs: list[Any] = [flame.put(n) for n in range(10)]
     refs.append(flame.put([refs[0]]))
     flame.get(identity.remote([refs[1]]))
-    before = len(engine._objects._objects)
+    before = len(engine._tables.objects._objects)
     del refs
     flame.put(None)
-    assert len(engine._objects._objects) <= before - 11 + 1
+    assert len(engine._tables.objects._objects) <= before - 11 + 1
 
 
 def test_the_ref_of_a_failed_call_dies_without_help_from_the_collector() -> None:
@@ -237,6 +237,6 @@ def test_the_state_is_clean_after_calls_without_end() -> None:
 
     assert isinstance(endless.remote().exception(), RecursionError)
     engine: Any = _current.engine
-    assert engine._calls._running == {}
-    assert engine._calls._waiting == {}
-    assert engine._calls._blocked_on == {}
+    assert engine._tables.calls._running == {}
+    assert engine._tables.calls._waiting == {}
+    assert engine._tables.calls._blocked_on == {}

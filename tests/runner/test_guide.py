@@ -253,8 +253,8 @@ def test_closing_a_service_on_a_cluster_that_does_not_answer_says_so(
 ) -> None:
     if not cluster.pid:
         pytest.skip("a cluster that is not ours is not stopped")
-    monkeypatch.setattr("flame_remote._flame.engine._LOOK_SECONDS", 0.1)
-    monkeypatch.setattr("flame_remote._flame.engine._ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("flame_remote._flame.services._LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("flame_remote._flame.cluster._ANSWER_SECONDS", 0.5)
     monkeypatch.setattr("flame_remote.runner.under_way._LOOK_SECONDS", 0.1)
     flag = tmp_path / "flag"
 
