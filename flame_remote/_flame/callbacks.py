@@ -5,11 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
-
-from flame_remote._refs import ObjectRef
-
-Callback = Callable[[ObjectRef[Any]], object]
 
 
 class Callbacks:
@@ -42,13 +37,3 @@ class Callbacks:
                 import logging
 
                 logging.getLogger("flame_remote").exception("a callback failed")
-
-
-def call_back(callback: Callback, ref: ObjectRef[Any]) -> None:
-    """Call a done callback; an exception from it is logged."""
-    try:
-        callback(ref)
-    except Exception:
-        import logging
-
-        logging.getLogger("flame_remote").exception("a done callback of %r failed", ref)

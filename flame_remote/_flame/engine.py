@@ -8,12 +8,13 @@ anywhere, can tear nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flame_remote import _ids
 from flame_remote._deadline import Deadline
+from flame_remote._execute.callbacks import call_back
 from flame_remote._execute.failure import rebuild_error
 from flame_remote._execute.frames import without_own_frames
 from flame_remote._execute.unread import report_unread
@@ -33,7 +34,7 @@ from flame_remote.exceptions import (
 
 from .batching import Pace
 from .cache import Cache
-from .callbacks import Callback, Callbacks, call_back
+from .callbacks import Callbacks
 from .cluster import Cluster
 from .desk import Desk
 from .explaining import explain, progress
@@ -274,9 +275,9 @@ class FlameEngine(Engine):
     def is_done(self, ref: ObjectRef[Any]) -> bool:
         return self._find(ref).done
 
-    def on_done(self, ref: ObjectRef[Any], callback: Callback) -> None:
+    def on_done(self, ref: ObjectRef[Any], callback: Callable[[ObjectRef[Any]], object]) -> None:
         entry = self._find(ref)
-        call = partial(call_back, callback, ref)
+        call = partial(call_back, callback, ref, ctrl_c=False)
         if entry.done or self._closed:
             call()
         else:
@@ -285,6 +286,7 @@ class FlameEngine(Engine):
     # --- the engine ---
 
     def explain(self, ref: ObjectRef[Any]) -> str:
+        self._check_usable()
         return self._inbox.ask(partial(explain, self._table, ref._id))
 
     def describe(self, ref: ObjectRef[Any]) -> str:
