@@ -133,8 +133,7 @@ class Inbound:
     def _export(self, worker: WorkerHandle, message: ExportTarget) -> None:
         # Refs that the code closes over are held until the worker forgets the target, or ends.
         self._core.objects.hold(message.refs)
-        events = self._core.targets.events
-        worker.exported[message.target_id] = exported_target(message, events)
+        worker.exported[message.target_id] = exported_target(message, self._core.targets.events)
 
     def _submit(self, worker: WorkerHandle, message: Submit) -> None:
         target = worker.exported[message.target_id]

@@ -94,11 +94,6 @@ class Scheduler:
         )
 
     @property
-    def saturated(self) -> bool:
-        """Whether tasks wait for a worker, so that one more submission cannot start at once."""
-        return len(self._tasks.ready) > 0
-
-    @property
     def next_tick(self) -> float | None:
         """When a Tick is due, on the clock of `handle`; None while none is needed."""
         return self._clock.next_tick
