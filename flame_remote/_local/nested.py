@@ -33,6 +33,7 @@ from .messages import (
     Ask,
     Cancel,
     Deadlock,
+    Fetch,
     Free,
     Granted,
     KeepState,
@@ -187,8 +188,15 @@ class WorkerEngine(Engine):
 
     def get(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> list[Any]:
         object_ids = [ref._id for ref in refs]
+        patient = deadline.seconds is None
         with self._shelter:
-            answer = self.waits.fetch(object_ids, deadline)
+            # Not by way of `waits`: tasks run on top of this, and the stack has room for so many.
+            answer = self._requests.wait_for(
+                lambda request, blocks, returned: Fetch(
+                    request, self.current_task(), object_ids, blocks, patient, returned
+                ),
+                deadline,
+            )
             opened: Sequence[Opened] = ()
             if isinstance(answer, Values) and not answer.failed:
                 opened = self.runner.open(answer.values)

@@ -11,7 +11,7 @@ from flame_remote._ids import ObjectId, TaskId
 from flame_remote._refs import ObjectRef
 from flame_remote.engine import Engine
 
-from .messages import Fetch, Message, Ready, Watch
+from .messages import Message, Ready, Watch
 from .requests import Requests
 from .shelter import Shelter
 
@@ -25,19 +25,6 @@ class WorkerWaits:
         self._engine = engine
         self._shelter = shelter
         self._requests = requests
-
-    def fetch(self, object_ids: list[ObjectId], deadline: Deadline) -> Message | None:
-        """Return the driver's answer to who wants all values; None if the deadline came first.
-
-        Sheltered, as what the driver has pinned must be opened before anything else happens.
-        """
-        patient = deadline.seconds is None
-        return self._requests.wait_for(
-            lambda request, blocks, returned: Fetch(
-                request, self._engine.current_task(), object_ids, blocks, patient, returned
-            ),
-            deadline,
-        )
 
     def watch(
         self, object_ids: list[ObjectId], num_returns: int, deadline: Deadline
