@@ -11,23 +11,21 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from flame_remote._config import Config
-from flame_remote._execute.failure import add_needed_by
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling import commands, events
-from flame_remote._scheduling.records import TaskRecord
 from flame_remote._scheduling.scheduler import Scheduler
-from flame_remote._spec import TargetKind, TaskSpec
 
 from .arena import SEGMENT_SHIFT
 from .crew import Crew
 from .endings import Endings
 from .inbound import Inbound
+from .intake import Intake
 from .living import LivingTargets
 from .mapping import MappingCache
 from .memory_watch import MemoryWatch
 from .messages import Free, Retire
-from .objects import ObjectTable, StoredObject, held_by, holds_something, report_all_unread
+from .objects import ObjectTable, StoredObject, report_all_unread
 from .observing import Records
 from .outbound import Outbound
 from .poller import Poller
@@ -40,7 +38,6 @@ from .values import Location, Storage
 from .waits import CallbackWatcher, RemoteRequest
 
 _FAILED: Final = int(Kind.FAILED)
-_STORED: Final = int(Kind.STORED)
 
 
 class Core:
@@ -51,7 +48,6 @@ class Core:
         self.mappings = MappingCache()
         self.storage: Storage  # set by the engine, whose memory it is
         # Appended to by any thread, taken inside a turn.
-        self.inbox: deque[TaskSpec] = deque()
         self.new_watchers: deque[tuple[StoredObject, CallbackWatcher]] = deque()
         self._closed = False
         self.drain_is_due = False  # somebody has been woken to drain
@@ -77,6 +73,8 @@ class Core:
             self.poller.close()
             raise
         self.revivals = Revivals(self.objects)
+        self._intake = Intake(self.objects, self.revivals, self.scheduler.tasks, self.feed)
+        self.inbox = self._intake.inbox  # as above: appended to by any thread
         self.endings = Endings(self.objects, self.crew.workers)
         self.memory = MemoryWatch(self)
         self.inbound = Inbound(self)
@@ -105,7 +103,7 @@ class Core:
         self.take_watchers()
         number = len(self.ref_events)
         if self.inbox:
-            self._take_calls()
+            self._intake.take_calls()
         if number:
             self.objects.apply(self.ref_events, number)
         while self.unpinned:
@@ -198,44 +196,6 @@ class Core:
             self.callbacks.popleft()()
         if self.objects.unread:
             report_all_unread(self.objects.unread)
-
-    def _take_calls(self) -> None:
-        records: list[TaskRecord] = []
-        inbox, objects = self.inbox, self.objects
-        failed: list[tuple[TaskSpec, ObjectId]] = []
-        while inbox:
-            spec = inbox.popleft()
-            if holds_something(spec):
-                objects.hold(held_by(spec))
-                culprit = self._failed_dependency(spec)
-                if culprit:
-                    failed.append((spec, culprit))
-                    continue
-                if spec.target.restarts.max_restarts:
-                    self.revivals.called(spec)
-            if spec.parent:
-                self._note_parent(spec)
-            records.append(TaskRecord(spec))
-        if records:
-            self.feed(events.TasksSubmitted(records))
-        for spec, culprit in failed:
-            data = add_needed_by(objects.by_id[culprit].data, spec.target.name)
-            objects.settle(spec.id, _FAILED, data, ())
-            if spec.target.kind is TargetKind.ACTOR:  # the scheduler has never heard of it
-                self.revivals.ended(commands.EndActor(spec.id))
-
-    def _note_parent(self, spec: TaskSpec) -> None:
-        if spec.parent in self.scheduler.tasks or spec.parent in self.lineage.nodes:
-            self.lineage.add(spec.id, spec.parent)
-
-    def _failed_dependency(self, spec: TaskSpec) -> ObjectId:
-        by_id = self.objects.by_id
-        for _, object_id in spec.dependencies:
-            stored = by_id[object_id]
-            if stored.kind == _FAILED:
-                stored.was_read = True
-                return object_id
-        return 0
 
     def _let_go(self) -> None:
         """Free the memory of objects that are gone; end actors that nobody refers to."""

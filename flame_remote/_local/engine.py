@@ -8,17 +8,14 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from operator import attrgetter
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flame_remote import _ids
 from flame_remote._config import Config
-from flame_remote._creation_sites import CreationSites, line_of_the_user
 from flame_remote._deadline import Deadline
 from flame_remote._environment import Environment
-from flame_remote._execute.callbacks import call_back
 from flame_remote._execute.frames import without_own_frames
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
@@ -32,14 +29,14 @@ from flame_remote.exceptions import (
     EngineError,
     FlameError,
     ForkedError,
-    SessionEndedError,
     UnschedulableError,
     WorkerStartError,
 )
 
-from .arena import Arena, Extent
 from .core import Core
 from .ctrl_c import CtrlC
+from .driver_store import DriverStore
+from .driver_waits import DriverWaits
 from .dropping import drop_value
 from .limits import explain
 from .loop import Loop
@@ -48,8 +45,6 @@ from .results import Results
 from .scopes import DriverScope, current_scope
 from .spawning import SpawnerHandle
 from .turn import Turn
-from .values import ROOM_STEP_SECONDS, Storage
-from .waits import CallbackWatcher, Waiter
 
 if TYPE_CHECKING:
     from flame_remote._facts import CallFacts, Snapshot
@@ -90,13 +85,12 @@ class LocalEngine(Engine):
         self._objects = self._core.objects.by_id
         self._scheduler = self._core.scheduler
         self._actors = self._scheduler.actors.table
-        self._storage = Storage(
-            self._make_arena, lambda size: self._reserve(-size), self._make_room
-        )
-        self._core.storage = self._storage
         # Why the engine cannot be used; set once, read at any time.
         self._refusal: FlameError | None = None
         self._loop = _start_loop(self._turn, self._core)
+        self._waits = DriverWaits(self._core, self._turn, self._loop)
+        self._store = DriverStore(self, self._core, self._turn, self._loop)
+        self._core.storage = self._store.storage
         self._core.wake_loop = self._wake_loop
         self._core.give_up = self._give_up
         self._closing = threading.Lock()
@@ -105,11 +99,10 @@ class LocalEngine(Engine):
         self._next_turn = 0.0
         register_engine(self)
         _engines.add(self)
-        self._ctrl_c = CtrlC((opening, self._storage.turn, self._turn), self._call_later)
+        self._ctrl_c = CtrlC((opening, self._store.storage.turn, self._turn), self._call_later)
         self._results = Results(self._core, self._turn, opening, self._ctrl_c)
         self._ctrl_c.install()
-        if self._core.records.sites is not None:
-            self._note_sites(self._core.records.sites)
+        self._core.records.watch(self)
 
     # --- tasks ---
 
@@ -157,28 +150,24 @@ class LocalEngine(Engine):
         return ref
 
     def submit_named(self, spec: TaskSpec, naming: Naming) -> ObjectRef[Any]:
-        self._check_usable()
-        with self._turn:
-            self._core.drain()  # an actor before it may be gone
-            self._core.revivals.names.give(naming, spec.id)
+        def take_in() -> ObjectRef[Any]:
+            self._core.revivals.names.give(naming, spec.id)  # one before it may be gone by now
             self._objects[spec.id] = StoredObject(spec.target.name, spec)
             ref: ObjectRef[Any] = ObjectRef(spec.id, self)
             self._core.revivals.named(naming, spec.id)
             self._inbox.append(spec)
             self._core.drain()
-        self._core.after_turn()
-        return ref
+            return ref
+
+        return self._change(take_in)
 
     def find_actor(self, name: str, namespace: str) -> tuple[ObjectRef[Any], bytes]:
-        self._check_usable()
-        with self._turn:
-            self._loop.pump()
-            self._core.drain()
+        def find() -> tuple[ObjectRef[Any], bytes]:
             named = self._core.revivals.names.find(name, namespace)
             self._core.objects.hold([named.actor])
-            found: ObjectRef[Any] = ObjectRef(named.actor, self)
-        self._core.after_turn()
-        return found, named.naming.handle
+            return ObjectRef(named.actor, self), named.naming.handle
+
+        return self._look(find)
 
     def submit_several(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
         self._check_usable()
@@ -190,19 +179,10 @@ class LocalEngine(Engine):
         return refs
 
     def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool = True) -> bool:
-        self._check_usable()
-        with self._turn:
-            self._core.drain()
-            cancelled = self._core.cancel(ref._id, force, recursive)
-        self._core.after_turn()
-        return cancelled
+        return self._change(lambda: self._core.cancel(ref._id, force, recursive))
 
     def kill(self, actor: ActorId, *, may_restart: bool = False) -> None:
-        self._check_usable()
-        with self._turn:
-            self._core.drain()
-            self._core.kill_actor(actor, may_restart=may_restart)
-        self._core.after_turn()
+        self._change(lambda: self._core.kill_actor(actor, may_restart=may_restart))
 
     def has_died(self, actor: ActorId) -> bool:
         # The scheduler knows the living, and those to come once a turn has taken in their
@@ -214,32 +194,13 @@ class LocalEngine(Engine):
 
     def put(self, packed: Packed) -> ObjectRef[Any]:
         self._check_usable()
-        with self._turn:
-            self._core.drain()  # what was let go makes room, and warm room
-        taken: list[Extent] = []  # with the ref, so that Ctrl-C leaves nothing behind
-        try:
-            kind, data = self._storage.store(packed, taken)
-            object_id = self.new_id()
-            stored = StoredObject("")
-            ref: ObjectRef[Any] = ObjectRef(object_id, self)
-            with self._turn:
-                self._core.drain()
-                self._objects[object_id] = stored
-                taken.clear()
-                if kind == Kind.STORED:
-                    self._core.segments.value_stored(data[0], data[2])
-                inside = tuple(ref._id for ref in packed.refs)
-                self._core.objects.settle(object_id, int(kind), data, inside)
-        except BaseException:
-            self._storage.give_back(taken)
-            raise
-        return ref
+        return self._store.put(packed)
 
     def get(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> list[Any]:
         self._next_turn = 0.0
-        stored = self._find(refs)
+        stored = self._waits.find(refs)
         if not all(map(_KIND, stored)):
-            self._wait(stored, len(refs), deadline, stop_at_failure=True)
+            self._waits.wait(stored, len(refs), deadline, stop_at_failure=True)
         elif len(self.ref_events) > _CALLS_PER_TURN:
             with self._turn:
                 self._core.drain()
@@ -259,35 +220,21 @@ class LocalEngine(Engine):
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, deadline: Deadline
     ) -> set[ObjectId]:
-        stored = self._find(refs)
+        stored = self._waits.find(refs)
         if sum([entry.kind != 0 for entry in stored]) < num_returns:
-            self._wait(stored, num_returns, deadline, stop_at_failure=False)
+            self._waits.wait(stored, num_returns, deadline, stop_at_failure=False)
         return {ref._id for ref, entry in zip(refs, stored, strict=True) if entry.kind}
 
     def find_same(self, packed: Packed, object_id: ObjectId) -> ObjectRef[Any] | None:
-        self.ref_events.append(-object_id)
-        ref: ObjectRef[Any] = ObjectRef(object_id, self)
-        with self._turn:
-            self._core.drain()
-            stored = self._objects.get(object_id)
-            if stored is None or stored.kind != Kind.STORED:
-                return None
-            if stored.refs != tuple(inner._id for inner in packed.refs):
-                return None
-            stored.pins += 1  # it stays where it is
-        try:
-            return ref if self._storage.holds(stored.data, packed) else None
-        finally:
-            self._core.unpinned.append(object_id)
+        return None if self._refusal is not None else self._store.find_same(packed, object_id)
 
     def free(self, refs: Sequence[ObjectRef[Any]]) -> None:
-        self._check_usable()
-        with self._turn:
-            self._core.drain()
+        def drop() -> None:
             for ref in refs:
                 drop_value(self._core.objects, ref._id)
             self._core.settle_requests()
-        self._core.after_turn()
+
+        self._change(drop)
 
     def is_kept(self, object_id: ObjectId) -> bool:
         with self._turn:
@@ -297,30 +244,18 @@ class LocalEngine(Engine):
     def is_done(self, ref: ObjectRef[Any]) -> bool:
         stored = self._objects.get(ref._id)
         if stored is None:
-            self._find([ref])
+            self._waits.find([ref])
         return stored is not None and stored.kind != 0
 
     def has_started(self, ref: ObjectRef[Any]) -> bool:
-        (stored,) = self._find([ref])
+        (stored,) = self._waits.find([ref])
         record = self._scheduler.maker_of(ref._id)
         if stored.kind or record is None:
             return bool(stored.kind)
         return self._core.crew.progress.last_started(record.worker_id) == record.spec.id
 
     def on_done(self, ref: ObjectRef[Any], callback: Callback) -> None:
-        (stored,) = self._find([ref])
-        if stored.kind:
-            call_back(callback, ref, ctrl_c=True)
-            return
-        # No turn for this, and nobody is woken (benchmarks: Executor): every turn that settles
-        # something takes in new watchers after that. It has missed this one only if it was over
-        # before the watcher was there, and then the object is settled by now.
-        core = self._core
-        call = partial(call_back, callback, ref, ctrl_c=True)
-        core.new_watchers.append((stored, CallbackWatcher(call, core.callbacks)))
-        if _KIND(stored) and not core.drain_is_due:  # asked again
-            core.drain_is_due = True
-            self._loop.wake()
+        self._waits.call_back(ref, callback)
 
     # --- knowing ---
 
@@ -329,7 +264,7 @@ class LocalEngine(Engine):
         return DriverScope(self, deadline, stops=stops)
 
     def explain(self, ref: ObjectRef[Any]) -> str:
-        self._find([ref])
+        self._waits.find([ref])
         from .explaining import Explainer  # needed by few programs
 
         return self._look(lambda: Explainer(self._core).explain(ref._id))
@@ -364,16 +299,14 @@ class LocalEngine(Engine):
         self._core.after_turn()
         return seen
 
-    def _note_sites(self, sites: CreationSites) -> None:
-        """Have the lines noted that call `submit` and `put`; who does not want it pays nothing."""
-        submit, put = self.submit, self.put
-
-        def noted(ref: ObjectRef[Any], site: str) -> ObjectRef[Any]:
-            sites.note(ref._id, site)
-            return ref
-
-        self.submit = lambda spec: noted(submit(spec), line_of_the_user())  # type: ignore[method-assign]
-        self.put = lambda packed: noted(put(packed), line_of_the_user())  # type: ignore[method-assign]
+    def _change(self, change: Callable[[], T]) -> T:
+        """Change the tables, once what other threads have left is in them."""
+        self._check_usable()
+        with self._turn:
+            self._core.drain()
+            done = change()
+        self._core.after_turn()
+        return done
 
     # --- the engine ---
 
@@ -391,14 +324,13 @@ class LocalEngine(Engine):
             self._refusal = self._refusal or EngineClosedError()
         self._ctrl_c.remove()
         unregister_engine(self)
-        self._fail_waits(self._refusal)
+        self._waits.end(self._refusal)
         with self._turn:
             self._core.take_watchers()
-            for stored in list(self._objects.values()):  # others add to it without a turn
-                if stored.kind == Kind.FAILED and not stored.was_read:
-                    self._core.objects.unread.append(stored.data)
+            self._core.objects.note_unread()
         self._loop.close()
-        self._storage.close()  # before the turn: who stores something takes them in this order
+        # Before the turn: who stores something takes them in this order.
+        self._store.storage.close()
         with self._turn:
             self._core.close()
             self._objects.clear()
@@ -408,89 +340,13 @@ class LocalEngine(Engine):
         # One system call that cannot block, fit for a finaliser; the engine's thread does the rest.
         self._loop.wake()
 
-    def _fail_waits(self, error: FlameError) -> None:
-        """Tell everybody who waits that there is nothing to wait for."""
-        with self._turn:
-            self._core.take_watchers()
-            for stored in list(self._objects.values()):  # others add to it without a turn
-                for watcher in stored.watchers or ():
-                    if isinstance(watcher, Waiter):
-                        watcher.fail(error)
-                    elif isinstance(watcher, CallbackWatcher):
-                        watcher.note(0, stored)
-                stored.watchers = None
-
     def _give_up(self, reason: str) -> None:
         self._refusal = EngineError(reason)
-        self._fail_waits(self._refusal)
-
-    # --- waiting ---
-
-    def _find(self, refs: Sequence[ObjectRef[Any]]) -> list[StoredObject]:
-        objects = self._objects
-        try:
-            return [objects[ref._id] for ref in refs]
-        except KeyError:
-            if isinstance(self._refusal, ForkedError):
-                raise self._refusal from None
-            raise SessionEndedError("an ObjectRef") from None
-
-    def _wait(
-        self, stored: list[StoredObject], number: int, deadline: Deadline, *, stop_at_failure: bool
-    ) -> None:
-        with self._turn:
-            self._core.drain()
-            pending = [entry for entry in stored if not entry.kind]
-            if stop_at_failure and any(entry.kind == Kind.FAILED for entry in stored):
-                return
-            if self._refusal is not None:
-                raise self._refusal
-            waiter = Waiter(number - (len(stored) - len(pending)), stop_at_failure=stop_at_failure)
-            for entry in pending:
-                if entry.watchers is None:
-                    entry.watchers = [waiter]
-                else:
-                    entry.watchers.append(waiter)
-        try:
-            self._loop.run_until(waiter, deadline)
-        finally:
-            # Answered, late, or interrupted: it must not be told any more.
-            with self._turn:
-                for entry in pending:
-                    if entry.watchers is not None and waiter in entry.watchers:
-                        entry.watchers.remove(waiter)
-        if waiter.error is not None:
-            raise waiter.error
+        self._waits.end(self._refusal)
 
     def _check_usable(self) -> None:
         if self._refusal is not None:
             raise self._refusal
-
-    # --- memory ---
-
-    def _make_arena(self) -> Arena:
-        segments = self._core.segments
-
-        def retire(segment: int) -> None:
-            with self._turn:
-                segments.retire(segment)
-
-        def announce(segment: int, descriptor: int) -> None:
-            with self._turn:
-                segments.add(segment, descriptor)
-
-        return Arena(_ids.DRIVER, self._reserve, announce, retire)
-
-    def _reserve(self, size: int) -> None:
-        with self._turn:
-            self._core.segments.reserve(size)
-
-    def _make_room(self, needed_bytes: int) -> None:
-        with self._turn:
-            self._core.drain()
-            self._core.room.make(needed_bytes, _ids.DRIVER)
-        # Workers may be giving back what they do not use.
-        self._loop.run_until(Waiter(1, stop_at_failure=False), Deadline(ROOM_STEP_SECONDS))
 
     def _call_later(self, call: Callable[[], None]) -> None:
         """Have the engine's own thread call this, or who leads. Fit for a signal handler."""
@@ -526,8 +382,9 @@ def _start_loop(turn: Turn, core: Core) -> Loop:
 def _refuse_in_child() -> None:
     """After os.fork(): the engine belongs to the parent; nothing here may touch its processes."""
     for engine in list(_engines):
-        engine._refusal = ForkedError()
+        engine._refusal = error = ForkedError()
         engine._objects = {}  # not cleared: that would copy the pages they lie on
+        engine._waits.end_in_child(error)
 
 
 os.register_at_fork(after_in_child=_refuse_in_child)

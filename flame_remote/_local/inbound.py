@@ -7,20 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flame_remote._environment import Environment
 from flame_remote._ids import ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling import events
-from flame_remote._spec import (
-    MORTAL,
-    UNLIMITED,
-    CallLimits,
-    Demand,
-    Restarts,
-    Target,
-    TargetKind,
-    TaskSpec,
-)
 from flame_remote.exceptions import SpillError, StoreFullError
 
 from .messages import (
@@ -49,6 +38,7 @@ from .messages import (
     Watch,
 )
 from .objects import StoredObject, stored_in
+from .spec_messages import exported_target, submitted_call
 from .waits import RemoteRequest
 from .workers import WorkerHandle
 
@@ -143,37 +133,11 @@ class Inbound:
     def _export(self, worker: WorkerHandle, message: ExportTarget) -> None:
         # Refs that the code closes over are held until the worker forgets the target, or ends.
         self._core.objects.hold(message.refs)
-        worker.exported[message.target_id] = Target(
-            message.target_id,
-            TargetKind(message.kind),
-            message.name,
-            message.code,
-            Demand(message.demand),
-            message.max_retries,
-            message.max_concurrency,
-            message.method,
-            tuple(_HeldRef(object_id) for object_id in message.refs),  # type: ignore[misc]
-            limits=CallLimits(*message.limits) if message.limits else UNLIMITED,
-            environment=None if message.environment is None else Environment(*message.environment),
-            restarts=Restarts(*message.restarts) if message.restarts else MORTAL,
-            max_task_retries=message.max_task_retries,
-            groups=message.groups,
-            group=message.group,
-            events=self._core.targets.events,
-        )
+        worker.exported[message.target_id] = exported_target(message, self._core.targets.events)
 
     def _submit(self, worker: WorkerHandle, message: Submit) -> None:
         target = worker.exported[message.target_id]
-        spec = TaskSpec(
-            message.task_id,
-            target,
-            message.payload,
-            message.dependencies,
-            message.nested,
-            message.actor,
-            message.parent,
-            message.returns,
-        )
+        spec = submitted_call(message, target)
         core = self._core
         core.objects.by_id[spec.id] = StoredObject(target.name, spec)
         worker.held.add(spec.id)
@@ -331,12 +295,3 @@ class Inbound:
                 granted = True
         if message.request_id:
             self._core.crew.send(worker, Granted(message.request_id, granted, segments.free_bytes))
-
-
-class _HeldRef:
-    """The id of an object that a worker's target holds; looks like a ref, counts nothing itself."""
-
-    __slots__ = ("_id",)
-
-    def __init__(self, object_id: ObjectId) -> None:
-        self._id = object_id

@@ -11,13 +11,12 @@ from flame_remote import _ids
 from flame_remote._deadline import Deadline
 from flame_remote._environment import Environment
 from flame_remote._execute.actor_exit import ActorExit
-from flame_remote._execute.callbacks import call_back
 from flame_remote._execute.failure import rebuild_error
 from flame_remote._execute.frames import without_own_frames
 from flame_remote._execute.result import cannot_rebuild
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._refs import ObjectRef, register_engine
-from flame_remote._spec import MORTAL, UNLIMITED, Naming, Target, TaskSpec
+from flame_remote._spec import Naming, TaskSpec
 from flame_remote._wire.packing import Packed, pack
 from flame_remote.engine import Engine
 from flame_remote.exceptions import (
@@ -26,41 +25,34 @@ from flame_remote.exceptions import (
     DeadlockError,
     FlameError,
     GetTimeoutError,
-    StoreFullError,
     UnschedulableError,
 )
 
 from . import recorder
-from .arena import Arena
 from .messages import (
     Ask,
     Cancel,
     Deadlock,
-    ExportTarget,
     Fetch,
     Free,
     Granted,
     KeepState,
     Kill,
     Message,
-    Put,
-    Ready,
     Record,
-    Reserve,
-    Retire,
-    Segment,
     Shrink,
-    Submit,
     Told,
     Values,
-    Watch,
 )
 from .requests import Requests
 from .running import Runner
 from .scopes import TaskScope
 from .shelter import Struck
-from .values import ROOM_STEP_SECONDS, Opened, Storage
+from .spec_messages import export_message, submit_message
+from .values import Opened
 from .worker import Worker, current_task
+from .worker_store import WorkerStore
+from .worker_waits import WorkerWaits
 
 if TYPE_CHECKING:
     from flame_remote._facts import CallFacts, Snapshot
@@ -86,9 +78,9 @@ class WorkerEngine(Engine):
         self._shelter = worker.shelter
         self._resources = resources
         self._requests = Requests(worker)
-        self.storage = Storage(
-            self._make_arena, lambda size: self._link.send(Reserve(0, -size)), self._await_room
-        )
+        self.waits = WorkerWaits(self, worker.shelter, self._requests)
+        self._store = WorkerStore(self, worker, self._requests)
+        self.storage = self._store.storage
         self.runner = Runner(worker, self.storage, self._keep_state)
         self.target_events = worker.link.counts.targets.events
         worker.answer = self._take_answer
@@ -127,7 +119,7 @@ class WorkerEngine(Engine):
         ref = ObjectRef[Any](spec.id, self)
         with self._shelter, link.turn:
             self._export(spec)
-            link.send_in_turn(_submitted(spec))
+            link.send_in_turn(submit_message(spec))
         return ref
 
     def _export(self, spec: TaskSpec) -> None:
@@ -136,13 +128,13 @@ class WorkerEngine(Engine):
         counts.own(spec.id)
         if target.id not in counts.exported:
             counts.exported.add(target.id)
-            self._link.send_in_turn(_exported(target))
+            self._link.send_in_turn(export_message(target))
 
     def submit_named(self, spec: TaskSpec, naming: Naming) -> ObjectRef[Any]:
         ref = ObjectRef[Any](spec.id, self)
         with self._shelter, self._link.turn:
             self._export(spec)
-        if not self.ask("submit named", tuple(_submitted(spec)), *astuple(naming)):
+        if not self.ask("submit named", tuple(submit_message(spec)), *astuple(naming)):
             raise ActorAlreadyExistsError(naming.name, naming.namespace)
         return ref
 
@@ -192,19 +184,13 @@ class WorkerEngine(Engine):
     # --- objects ---
 
     def put(self, packed: Packed) -> ObjectRef[Any]:
-        with self._shelter:
-            kind, data = self.storage.store(packed)
-            ref = ObjectRef[Any](self.new_id(), self)
-            with self._link.turn:
-                self._link.counts.own(ref._id)
-                nested = tuple(inner._id for inner in packed.refs)
-                self._link.send_in_turn(Put(ref._id, int(kind), data, nested))
-        return ref
+        return self._store.put(packed)
 
     def get(self, refs: Sequence[ObjectRef[Any]], deadline: Deadline) -> list[Any]:
         object_ids = [ref._id for ref in refs]
         patient = deadline.seconds is None
         with self._shelter:
+            # Not by way of `waits`: tasks run on top of this, and the stack has room for so many.
             answer = self._requests.wait_for(
                 lambda request, blocks, returned: Fetch(
                     request, self.current_task(), object_ids, blocks, patient, returned
@@ -230,25 +216,7 @@ class WorkerEngine(Engine):
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, deadline: Deadline
     ) -> set[ObjectId]:
-        return self.watch([ref._id for ref in refs], num_returns, deadline)
-
-    def watch(
-        self, object_ids: list[ObjectId], num_returns: int, deadline: Deadline
-    ) -> set[ObjectId]:
-        """As `wait`, of objects that the driver keeps until then."""
-
-        def watch(request: int, blocks: bool, returned: list[TaskId]) -> Message:
-            task = self.current_task()
-            return Watch(
-                request, task, object_ids, num_returns, blocks and num_returns > 0, returned
-            )
-
-        with self._shelter:
-            answer = self._requests.wait_for(watch, deadline)
-        if answer is None:  # the time is over: ask which are ready now
-            return self.watch(object_ids, 0, Deadline(None)) if num_returns else set()
-        assert isinstance(answer, Ready)
-        return set(answer.object_ids)
+        return self.waits.watch([ref._id for ref in refs], num_returns, deadline)
 
     def free(self, refs: Sequence[ObjectRef[Any]]) -> None:
         self.ask("free", *(ref._id for ref in refs))
@@ -260,12 +228,7 @@ class WorkerEngine(Engine):
         return bool(self.wait([ref], 0, Deadline(None)))
 
     def on_done(self, ref: ObjectRef[Any], callback: Callback) -> None:
-        task = self.current_task()
-        with self._shelter:
-            self._requests.call_back(
-                lambda request: Watch(request, task, [ref._id], 1, False, []),
-                lambda: call_back(callback, ref, ctrl_c=False),
-            )
+        self.waits.call_back(ref, callback)
 
     def lend_until(
         self,
@@ -273,15 +236,7 @@ class WorkerEngine(Engine):
         awaited: Callable[[], Sequence[ObjectRef[Any]]],
         deadline: Deadline,
     ) -> None:
-        while self._requests.lends() and not is_over():
-            may_add = self._requests.callbacks_run()  # asked before: they may end meanwhile
-            refs = awaited()
-            if refs and not self.wait(refs, 1, deadline):
-                return  # the time is over
-            if not refs and not may_add:
-                return
-            with self._shelter:
-                self._requests.let_callbacks_run(is_over)
+        self.waits.lend_until(is_over, awaited, deadline)
 
     def _load(self, ref: ObjectRef[Any], value: Opened) -> Any:
         try:
@@ -344,58 +299,3 @@ class WorkerEngine(Engine):
                     self.storage.free(*extent)
             case _:
                 self._requests.take_answer(message)
-
-    # --- memory ---
-
-    def _make_arena(self) -> Arena:
-        return Arena(self._worker.id, self._reserve, self._announce, self._retire)
-
-    def _reserve(self, size: int) -> None:
-        answer = self._requests.ask(lambda request: Reserve(request, size))
-        if isinstance(answer, Granted) and not answer.granted:
-            raise StoreFullError(size, answer.free_bytes)
-
-    def _await_room(self, needed_bytes: int) -> None:
-        """The driver makes room whenever it is asked; by the next time there may be some."""
-        self._link.pump_until(lambda: False, Deadline(ROOM_STEP_SECONDS))
-
-    def _announce(self, segment: int, descriptor: int) -> None:
-        self._worker.mappings.add_segment(segment, descriptor)
-        self._link.send(Segment(segment), [descriptor])
-
-    def _retire(self, segment: int) -> None:
-        self._worker.mappings.remove_segment(segment)
-        self._link.send(Retire(segment))
-
-
-def _exported(target: Target) -> ExportTarget:
-    return ExportTarget(
-        target.id,
-        target.kind.value,
-        target.name,
-        target.code,
-        tuple(target.demand),
-        target.max_retries,
-        target.max_concurrency,
-        target.method,
-        tuple(ref._id for ref in target.refs),
-        () if target.limits is UNLIMITED else astuple(target.limits),
-        None if target.environment is None else astuple(target.environment),
-        () if target.restarts is MORTAL else astuple(target.restarts),
-        target.max_task_retries,
-        target.groups,
-        target.group,
-    )
-
-
-def _submitted(spec: TaskSpec) -> Submit:
-    return Submit(
-        spec.id,
-        spec.target.id,
-        spec.payload,
-        spec.dependencies,
-        spec.nested,
-        spec.actor,
-        spec.parent,
-        spec.returns,
-    )

@@ -197,6 +197,12 @@ class ObjectTable:
                 self._free_if_unused(object_id, stored, unheld)
                 self.release(unheld)
 
+    def note_unread(self) -> None:
+        """Have all errors reported that nobody looked at: the session ends."""
+        for stored in list(self.by_id.values()):  # others add to it without a turn
+            if stored.kind == _FAILED and not stored.was_read:
+                self.unread.append(stored.data)
+
     def _free_if_unused(
         self, object_id: ObjectId, stored: StoredObject, unheld: list[ObjectId]
     ) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flame_remote import _ids
-from flame_remote._creation_sites import CreationSites, are_wanted
+from flame_remote._creation_sites import CreationSites, are_wanted, line_of_the_user
 from flame_remote._ids import ObjectId, TaskId
+from flame_remote._refs import ObjectRef
 from flame_remote._timeline import Span, Timeline
+from flame_remote.engine import Engine
 
 from .messages import Record
 from .workers import WorkerHandle
@@ -32,6 +34,20 @@ class Records:
             if are_wanted()
             else None
         )
+
+    def watch(self, engine: Engine) -> None:
+        """Have the lines noted that call `submit` and `put`; who does not want it pays nothing."""
+        sites = self.sites
+        if sites is None:
+            return
+        submit, put = engine.submit, engine.put
+
+        def noted(ref: ObjectRef[Any], site: str) -> ObjectRef[Any]:
+            sites.note(ref._id, site)
+            return ref
+
+        engine.submit = lambda spec: noted(submit(spec), line_of_the_user())  # type: ignore[method-assign]
+        engine.put = lambda packed: noted(put(packed), line_of_the_user())  # type: ignore[method-assign]
 
     def ask(self, worker: WorkerHandle) -> None:
         """Ask a new worker for what is wanted."""

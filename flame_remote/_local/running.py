@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, Final
 
-from flame_remote._execute.actor_exit import ActorExit
-from flame_remote._execute.attempts import Again, Attempts
+from flame_remote._execute.attempts import Attempts
 from flame_remote._execute.call import execute, has_async_methods, is_coroutine
-from flame_remote._execute.failure import encode_error, encode_failure
-from flame_remote._execute.iterations import Iterations, method_in
-from flame_remote._execute.result import cannot_rebuild, pack_result
-from flame_remote._execute.several import Several, TakenApart
+from flame_remote._execute.several import TakenApart
 from flame_remote._ids import ObjectId, TaskId
-from flame_remote._outcome import Kind, Outcome
-from flame_remote._spec import TargetKind
+from flame_remote._outcome import Kind
 from flame_remote._wire.arguments import unpack_arguments
-from flame_remote._wire.packing import is_atom, unpack
-from flame_remote.exceptions import (
-    FlameError,
-    ObjectFreedError,
-    SerializationError,
-    TaskCancelledError,
-    WorkerStartError,
-)
+from flame_remote._wire.packing import is_atom
 
-from .arena import Extent
+from .actor_instance import ActorInstance
 from .concurrency import AsyncCalls, Calls, ThreadedCalls
-from .keeping import StateKeeper
-from .messages import About, Exit, LoadTarget, ResultEntry, TaskEntry, Value
+from .loaded_code import LoadedCode, Unloadable
+from .messages import About, Exit, LoadTarget, ResultEntry, TaskEntry
 from .output import TaskOutput
-from .revival import STATE_PLACE
+from .result_packer import ResultPacker
 from .shelter import Struck
 from .values import Opened, Storage, open_values
 from .worker import Worker, current_task
 
-_NO_STATE: Final = object()
 _AGAIN: Final = int(Kind.AGAIN)
-
-
-class Unloadable(Exception):
-    """Code or arguments that could not be rebuilt; holds the error for the caller."""
-
-    def __init__(self, error: FlameError) -> None:
-        super().__init__(error)
-        self.error = error
 
 
 class Runner:
@@ -61,35 +37,19 @@ class Runner:
         self._worker = worker
         self._link = worker.link
         self._shelter = worker.shelter
-        self._storage = storage
         self._abouts = worker.abouts
-        self._targets: dict[int, LoadTarget] = {}
-        self._functions: dict[int | str, Callable[..., Any]] = {}
-        self._keep_state = keep_state
-        self._instance: Any = None  # of the actor that lives here
-        self._keeper: StateKeeper | None = None  # of its state, if that is kept
-        self._iterations = Iterations()  # of its generator methods
-        self._actor_name = ""
+        self._actor = ActorInstance(keep_state)
+        self._code = LoadedCode(worker, self._actor, self._construct)
+        self._functions = self._code.functions  # for reading
+        self._name_of = self._code.name_of
+        self._packer = ResultPacker(self._code, storage, self._exit)
         self._calls: Calls | None = None  # if that actor runs several calls at a time
         self._awaited: AsyncCalls | None = None  # runs coroutines of calls that run alone
         self._running_target: int | str = 0
         self._outputs: tuple[TaskOutput, ...] = ()
         # Any thread.
         self._names: dict[TaskId, str] = {}  # of calls that run beside others
-        worker.load_target = self.add_target
-        worker.unload_target = self.remove_target
         worker.run = self.run
-
-    def add_target(self, target: LoadTarget) -> None:
-        """Note code that tasks will name; it is loaded by the first of them."""
-        self._targets[target.target_id] = target
-        if target.kind == TargetKind.ACTOR.value:
-            self._worker.gives_back = False
-
-    def remove_target(self, target_id: int) -> None:
-        """Forget code that no task will name."""
-        self._targets.pop(target_id, None)
-        self._functions.pop(target_id, None)
 
     def write_to(self, outputs: tuple[TaskOutput, ...]) -> None:
         """Tell where tasks print."""
@@ -97,31 +57,22 @@ class Runner:
 
     def close(self) -> None:
         """Let go of the instance that lives here, so that its own clean-up runs."""
-        self._functions.clear()
-        self._iterations.clear()
-        self._instance = self._keeper = None
+        self._code.close()
+        self._actor.close()
         if self._awaited is not None:
             self._awaited.close()
 
     @property
     def has_instance(self) -> bool:
         """Whether an actor lives here, and has been constructed."""
-        return self._instance is not None
+        return self._actor.exists
 
     def current_name(self) -> str:
         """Return the name of the task that the calling code runs in. Any thread."""
         name = self._names.get(current_task.get())
         if name is None and self._worker.running:
-            name = self.name_of(self._running_target)
+            name = self._name_of(self._running_target)
         return name or ""
-
-    def name_of(self, target_id: int | str) -> str:
-        """Return a target's name for people."""
-        if target_id == "__call__":  # of the function that is the instance here
-            return self._actor_name
-        if isinstance(target_id, str):
-            return f"{self._actor_name}.{method_in(target_id)}"
-        return self._targets[target_id].name
 
     # --- one task -----------------------------------------------------------------------
 
@@ -163,7 +114,7 @@ class Runner:
         else:
             if succeeded and is_coroutine(value):
                 succeeded, value = self._await(task_id, value)
-            result, keep = self._pack(task_id, target_id, succeeded, value)
+            result, keep = self._packer.pack(task_id, target_id, succeeded, value)
             del value  # an error refers to this frame: a cycle, and in it what the task had
         worker.running = 0
         for output in self._outputs:
@@ -213,7 +164,7 @@ class Runner:
         self, entry: TaskEntry, opened: Sequence[Opened]
     ) -> tuple[Callable[..., Any], tuple[Any, ...], Any]:
         _, target_id, payload, dependencies, _ = entry
-        function = self._function(target_id)
+        function = self._code.function(target_id)
         try:
             places = [place for place, *_ in dependencies]
             values = [value.load() for value in opened]
@@ -232,67 +183,17 @@ class Runner:
         """Return what is called in place of a function, as the call asks."""
         inner = function.__wrapped__ if isinstance(function, Attempts) else function
         if about.returns is not None:
-            inner = TakenApart(inner, about.returns, self.name_of(target_id))
+            inner = TakenApart(inner, about.returns, self._name_of(target_id))
         if isinstance(function, Attempts):
             return function.numbered(len(about.failures) + 1, about.failures, inner)
         return inner
 
     def _unloadable_argument(self, entry: TaskEntry, error: BaseException) -> Unloadable:
-        return Unloadable(_rebuild_error(f"an argument of {self.name_of(entry[1])}()", error))
-
-    def _function(self, target_id: int | str) -> Callable[..., Any]:
-        function = self._functions.get(target_id)
-        if function is None:
-            if isinstance(target_id, str):
-                function = self._iterations.find(self._instance, target_id)
-                if self._keeper is not None:
-                    function = self._keeper.around(function)
-            else:
-                function = self._load_code(self._targets[target_id])
-            self._functions[target_id] = function
-        return function
-
-    def _load_code(self, target: LoadTarget) -> Callable[..., Any]:
-        if self._worker.folder_to_enter:
-            self._enter_folder()
-        if target.path is not None:
-            sys.path[:] = [*self._worker.path_first, *target.path]
-        is_actor = target.kind == TargetKind.ACTOR.value
-        try:
-            code = unpack(target.code)
-        except Struck:
-            raise
-        except BaseException as error:
-            what = "class" if is_actor else "function"
-            raise Unloadable(_rebuild_error(f"the {what} {target.name}", error)) from None
-        if is_actor:
-            return partial(self._construct, target, code)
-        return code  # type: ignore[no-any-return]
-
-    def _enter_folder(self) -> None:
-        """Go where the environment of this process wants its calls to be."""
-        try:
-            os.chdir(self._worker.folder_to_enter)
-        except OSError as error:
-            reason = f"the working_dir of their runtime_env cannot be entered: {error}"
-            raise Unloadable(WorkerStartError(reason)) from None
-        self._worker.folder_to_enter = ""
+        return Unloadable.of(f"an argument of {self._name_of(entry[1])}()", error)
 
     def _construct(self, target: LoadTarget, cls: type, /, *args: Any, **kwargs: Any) -> None:
         """Make the one instance that lives in this worker."""
-        self._actor_name = target.name
-        state = kwargs.pop(STATE_PLACE, _NO_STATE)
-        instance: Any = cls(*args, **kwargs)
-        if state is not _NO_STATE:
-            instance.__flame_restore__(state)
-        if target.checkpoint_every:
-            name = f"the state that {target.name}.__flame_checkpoint__() returned"
-            self._keeper = StateKeeper(
-                instance.__flame_checkpoint__,
-                target.checkpoint_every,
-                lambda state: self._keep_state(state, name),
-            )
-        self._instance = instance
+        self._actor.construct(target, cls, args, kwargs)
         if has_async_methods(cls):
             self._calls = AsyncCalls(self, self._worker, _limits(target))
         elif target.max_concurrency > 1:
@@ -323,44 +224,14 @@ class Runner:
     def begin_call(self, entry: TaskEntry) -> None:
         """Note that a call that runs beside others begins in this thread or coroutine."""
         current_task.set(entry[0])
-        self._names[entry[0]] = self.name_of(entry[1])
+        self._names[entry[0]] = self._name_of(entry[1])
 
     def finish_call(self, entry: TaskEntry, succeeded: bool, value: Any) -> None:
         """Send the result of a call that ran beside others. Any thread."""
         # In no variable of this frame: what the result keeps alive must die as it is sent.
-        self._link.outbox.append(self._pack(entry[0], entry[1], succeeded, value))
+        self._link.outbox.append(self._packer.pack(entry[0], entry[1], succeeded, value))
         self._names.pop(entry[0], None)
         self._link.flush()
-
-    def _pack(
-        self, task_id: TaskId, target_id: int | str, succeeded: bool, value: Any
-    ) -> tuple[ResultEntry, Any]:
-        """Return the entry of what a call returned or raised, and what it must keep alive."""
-        name = self.name_of(target_id)
-        if succeeded:
-            try:
-                if type(value) is Again:
-                    return (task_id, int(Kind.AGAIN), (value.delay, value.failure), ()), None
-                if isinstance(value, Several):
-                    return self._pack_several(task_id, target_id, value)
-                packed = pack_result(value, name, self._functions.get(target_id))
-                if isinstance(packed, Outcome):
-                    return (task_id, int(packed.kind), packed.data, ()), None
-                kind, data = self._storage.store(packed)
-                refs = tuple(ref._id for ref in packed.refs)
-                return (task_id, int(kind), data, refs), packed.refs
-            except FlameError as error:
-                return _failed(task_id, encode_error(error)), None
-            except BaseException as error:  # of the value's own __reduce__
-                value = error
-        if isinstance(value, Unloadable):
-            return _failed(task_id, encode_error(value.error)), None
-        if isinstance(value, ActorExit):
-            self._exit()
-            return (task_id, int(Kind.ATOM), None, ()), None
-        if isinstance(value, Struck):
-            return _failed(task_id, encode_error(TaskCancelledError(name))), None
-        return _failed(task_id, encode_failure(value, name, task_id, os.getpid())), None
 
     def _exit(self) -> None:
         """Let this process end, with its actor: what has not begun here never will. Any thread."""
@@ -370,32 +241,6 @@ class Runner:
         self._link.send(Exit())
         self._link.wake()
 
-    def _pack_several(
-        self, task_id: TaskId, target_id: int | str, several: Several
-    ) -> tuple[ResultEntry, Any]:
-        """As `_pack`, of values that become an object each; raises what packing raises."""
-        if several.error is not None:
-            return _failed(task_id, encode_error(several.error)), None
-        name, function = self.name_of(target_id), self._functions.get(target_id)
-        packed = [pack_result(value, name, function) for value in several.values]
-        outcomes: list[Value] = []
-        taken: list[Extent] = []  # all of it, until the last one is stored
-        keep: list[Any] = []
-        try:
-            for one in packed:
-                if isinstance(one, Outcome):
-                    outcomes.append((int(one.kind), one.data, ()))
-                    continue
-                new: list[Extent] = []
-                kind, data = self._storage.store(one, new)
-                taken += new
-                outcomes.append((int(kind), data, tuple(ref._id for ref in one.refs)))
-                keep.append(one.refs)
-        except BaseException:
-            self._storage.give_back(taken)
-            raise
-        return (task_id, int(Kind.SEVERAL), tuple(outcomes), ()), keep
-
 
 def _limits(target: LoadTarget) -> dict[str, int]:
     """Return how many calls run at a time in each concurrency group, in "" those in none."""
@@ -403,15 +248,5 @@ def _limits(target: LoadTarget) -> dict[str, int]:
     return {"": target.max_concurrency - sum(groups.values()), **groups}
 
 
-def _failed(task_id: TaskId, data: bytes) -> ResultEntry:
-    return task_id, int(Kind.FAILED), data, ()
-
-
 def _cannot_interrupt(task_id: TaskId) -> bool:
     return False
-
-
-def _rebuild_error(what: str, error: BaseException) -> FlameError:
-    if isinstance(error, (SerializationError, ObjectFreedError)):
-        return error
-    return cannot_rebuild(what, "worker", error)

@@ -95,7 +95,7 @@ class TaskScope(EngineScope):
     def wait(self, deadline: Deadline) -> bool:
         found = self._engine.ask("unfinished", self._id)
         if found:
-            self._engine.watch(found, len(found), deadline)
+            self._engine.waits.watch(found, len(found), deadline)
         return not found
 
     def cancel(self, force: bool) -> int:

@@ -18,7 +18,6 @@ from .commands import (
     InterruptTask,
     RecallTasks,
     ReportDeadlock,
-    RestartActor,
 )
 from .events import (
     ActorExited,
@@ -38,14 +37,15 @@ from .events import (
 )
 from .fleet import Fleet
 from .helping import Helping
+from .losses import Losses
 from .pace import Pace
 from .placement import STALL_SECONDS, Placement
-from .records import BlockedRequest, TaskRecord, WorkerRecord
+from .records import BlockedRequest, WorkerRecord
 from .resources import ResourcePool
 from .states import TaskState
 from .tasks import Tasks
 from .timing import Timing
-from .waiting import WaitGraph, runs_anywhere
+from .waiting import WaitGraph
 
 
 class Scheduler:
@@ -76,6 +76,7 @@ class Scheduler:
             self._timing.sent,
             decide,
         )
+        self._losses = Losses(self._tasks, self.fleet, self._placement.leases, decide)
         # Tables, for reading.
         self.tasks = self._tasks.table
         self.workers = self.fleet.workers
@@ -91,11 +92,6 @@ class Scheduler:
             self._graph,
             self._placement,
         )
-
-    @property
-    def saturated(self) -> bool:
-        """Whether tasks wait for a worker, so that one more submission cannot start at once."""
-        return len(self._tasks.ready) > 0
 
     @property
     def next_tick(self) -> float | None:
@@ -131,9 +127,9 @@ class Scheduler:
             case WorkerHeard():
                 self.fleet.hear(event.worker_id)
             case WorkerLost():
-                self._worker_lost(event)
+                self._losses.worker_lost(event)
             case MemoryExceeded():
-                self._memory_exceeded(event)
+                self._losses.memory_exceeded(event)
             case Tick():
                 self._tick()
             case _:
@@ -285,63 +281,7 @@ class Scheduler:
         worker = None if actor is None else self.workers.get(actor.worker_id)
         return worker is not None and worker.doomed
 
-    # --- workers ------------------------------------------------------------------------
-
-    def _worker_lost(self, event: WorkerLost) -> None:
-        worker = self.fleet.lose(event.worker_id)
-        if worker is None:
-            return
-        self._placement.leases.end(worker)
-        actor_id = worker.actor_id
-        if actor_id and actor_id not in self.actors.table:
-            self._tasks.end_calls(actor_id, worker.assigned.values())  # it had been killed
-        else:
-            self._recover_tasks(worker, event.last_started)
-        if actor_id in self.actors.table and actor_id not in self.tasks:
-            if self.actors.take_restart(actor_id):
-                self._tasks.restart_actor(actor_id, event.last_started)
-            else:
-                self._tasks.end_actor(actor_id)
-        was_running = worker.heard or worker.doomed or event.last_started
-        if not was_running and self.fleet.start_failed():
-            self._tasks.end_all(self._tasks.creations, Ending.UNSTARTABLE)
-            if not self.fleet.functions:
-                self._tasks.end_all(self._tasks.ready, Ending.UNSTARTABLE)
-
-    def _recover_tasks(self, worker: WorkerRecord, last_started: TaskId) -> None:
-        """End or requeue what a lost worker had; last first, so that the order stays."""
-        for record in reversed(worker.assigned.values()):
-            if record.state is not TaskState.ASSIGNED or record.spec.actor:
-                continue  # ended meanwhile, with its actor; or a call, which ends with its actor
-            if record.started or record.spec.id == last_started:
-                record.attempts += 1
-            if record.attempts > record.spec.target.max_retries >= 0:
-                if runs_anywhere(record) or not self._may_restart(record):
-                    self._tasks.end(record, Ending.CRASHED)
-                    continue
-                record.attempts = 0
-            if not record.cancelling and not runs_anywhere(record):
-                self.actors.lost(record.spec.id)
-            self._tasks.come_back(record)
-
-    def _memory_exceeded(self, event: MemoryExceeded) -> None:
-        """End a process that has grown too large, and the call that made it so for good."""
-        worker = self.workers.get(event.worker_id)
-        record = worker.assigned.get(event.task_id) if worker is not None else None
-        if worker is None or (event.task_id and record is None):
-            return  # it has ended meanwhile
-        if record is not None and not record.cancelling:
-            record.cancelling = True
-            record.own_terms().ending = Ending.OUT_OF_MEMORY
-        self.fleet.kill(worker)
-
-    def _may_restart(self, creation: TaskRecord) -> bool:
-        """Count a restart of an actor that was lost with its constructor; False if none is left."""
-        actor_id = creation.spec.id
-        if creation.cancelling or not self.actors.take_restart(actor_id):
-            return False
-        self._commands.append(RestartActor(actor_id, self.actors.table[actor_id].restarts))
-        return True
+    # --- time ---------------------------------------------------------------------------
 
     def _tick(self) -> None:
         """Do what time asks for: end and resume tasks; have unstarted ones back from workers that

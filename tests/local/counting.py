@@ -439,7 +439,7 @@ class World:
         self.check()
         core = self.engine._core
         assert core.objects.by_id == {}
-        assert used_bytes(self.engine._storage) == 0
+        assert used_bytes(self.engine._store.storage) == 0
         assert core.room._spill is None or core.room._spill.used_bytes == 0
         for worker in self._workers():
             assert not worker.held, worker.held

@@ -84,7 +84,7 @@ class WorkerBesideDriver:
         """Return a task as the worker gets it, perhaps with a large argument."""
         name = function.__name__
         target = LoadTarget(abs(hash(name)), "function", name, pickle.dumps(function), 1, None)
-        self.engine.runner.add_target(target)
+        self.worker.load_target(target)
         if not large:
             return (task_id, target.target_id, (), (), False)
         with self._changed:

@@ -89,14 +89,6 @@ def test_worker_that_was_busy_last_is_taken_first() -> None:
     assert driven.submit(last) == [SendTasks(1, [last])]
 
 
-def test_saturated_is_a_scheduler_with_tasks_that_wait_for_a_worker() -> None:
-    driven, (one, two) = Driven(CPU=1), calls(2)
-    driven.submit(one)
-    assert not driven.scheduler.saturated
-    driven.submit(two)
-    assert driven.scheduler.saturated
-
-
 # --- workers that say nothing ---------------------------------------------------------------
 
 

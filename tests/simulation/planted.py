@@ -13,6 +13,7 @@ from flame_remote._scheduling.actors import Actors
 from flame_remote._scheduling.alarms import What
 from flame_remote._scheduling.fleet import Fleet
 from flame_remote._scheduling.helping import Helping
+from flame_remote._scheduling.losses import Losses
 from flame_remote._scheduling.placement import Placement
 from flame_remote._scheduling.queues import ReadyQueues
 from flame_remote._scheduling.records import WorkerRecord
@@ -92,7 +93,7 @@ def ends_calls_of_dead_actors_too_early(original: Any, self: Any, records: Any) 
 # --- what comes back ------------------------------------------------------------------------
 
 
-@instead_of(Scheduler, "_recover_tasks")
+@instead_of(Losses, "_recover_tasks")
 def retries_once_too_often(original: Any, self: Any, worker: Any, last_started: int) -> None:
     for record in worker.assigned.values():
         if record.attempts == record.spec.target.max_retries > 0:
@@ -100,7 +101,7 @@ def retries_once_too_often(original: Any, self: Any, worker: Any, last_started: 
     original(self, worker, last_started)
 
 
-@instead_of(Scheduler, "_recover_tasks")
+@instead_of(Losses, "_recover_tasks")
 def runs_what_must_not_be_retried_again(
     original: Any, self: Any, worker: Any, last_started: int
 ) -> None:
@@ -109,7 +110,7 @@ def runs_what_must_not_be_retried_again(
     original(self, worker, 0)
 
 
-@instead_of(Scheduler, "_recover_tasks")
+@instead_of(Losses, "_recover_tasks")
 def counts_unstarted_tasks_as_attempts(
     original: Any, self: Any, worker: Any, last_started: int
 ) -> None:
@@ -118,7 +119,7 @@ def counts_unstarted_tasks_as_attempts(
     original(self, worker, last_started)
 
 
-@instead_of(Scheduler, "_recover_tasks")
+@instead_of(Losses, "_recover_tasks")
 def loses_what_a_worker_had_not_started(
     original: Any, self: Any, worker: Any, last_started: int
 ) -> None:
@@ -486,6 +487,6 @@ def lets_any_blocked_worker_help(original: Any, self: Any, target: Any) -> bool:
     return True
 
 
-@instead_of(Scheduler, "_memory_exceeded")
+@instead_of(Losses, "memory_exceeded")
 def tries_again_what_takes_too_much_memory(original: Any, self: Any, event: Any) -> None:
-    self.fleet.kill(self.workers[event.worker_id])
+    self._fleet.kill(self._fleet.workers[event.worker_id])
