@@ -8,7 +8,6 @@ back. So tasks that wait for tasks come to an end, however few instances there a
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Final
 
 from flame_remote._deadline import Deadline
 from flame_remote._execute.failure import encode_failure
+from flame_remote._execute.stack import is_stack_nearly_full
 from flame_remote._ids import ObjectId
 from flame_remote.exceptions import DeadlockError
 
@@ -106,7 +106,7 @@ class Helping:
     def _run_here(self, call: Call) -> Finished:
         entry = self._desk.entry_of(call)
         self._runner.code.add((entry_of(call.spec.target),))
-        if _is_stack_nearly_full():
+        if is_stack_nearly_full():
             error = RecursionError("tasks inside tasks, too deep to run them all in one process")
             return failed(entry, encode_failure(error, call.name, entry.id, os.getpid()))
         return run_in_time(self._runner, entry, partial(self._runner.code.load, entry.target_id))
@@ -171,15 +171,3 @@ class Helping:
 def _left(deadline: Deadline) -> float:
     remaining = deadline.remaining()
     return threading.TIMEOUT_MAX if remaining is None else remaining
-
-
-def _is_stack_nearly_full() -> bool:
-    """Say whether a further call had better not be run on top of the present frames.
-
-    Python's own limit would strike anywhere, even between two steps of our bookkeeping.
-    """
-    try:
-        sys._getframe(sys.getrecursionlimit() * 6 // 10)
-    except ValueError:
-        return False
-    return True

@@ -11,6 +11,7 @@ from flame_remote._execute.attempts import Attempts
 from flame_remote._execute.failure import add_needed_by, encode_error, encode_failure
 from flame_remote._execute.result import cannot_rebuild, pack_result
 from flame_remote._execute.several import Several, TakenApart
+from flame_remote._execute.stack import is_stack_nearly_full
 from flame_remote._ids import ActorId, ObjectId
 from flame_remote._outcome import Kind, Outcome
 from flame_remote._spec import TargetKind, TaskSpec
@@ -20,7 +21,6 @@ from flame_remote.exceptions import ActorDiedError, FlameError, SerializationErr
 
 from .actors import InlineActor
 from .limits import Limits
-from .nesting import is_stack_nearly_full
 from .objects import ObjectTable
 
 # What is kept of how a call ended; a list if its value was taken apart.

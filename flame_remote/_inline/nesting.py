@@ -18,19 +18,6 @@ def current_parent() -> TaskId:
     return stack[-1] if stack else 0
 
 
-def is_stack_nearly_full() -> bool:
-    """Say whether a further task had better not be started on top of the present frames.
-
-    Python's own limit would strike anywhere, even between two steps of the engine's bookkeeping.
-    A task in a task takes some ten frames, and C code in between counts too.
-    """
-    try:
-        sys._getframe(sys.getrecursionlimit() * 6 // 10)
-    except ValueError:
-        return False
-    return True
-
-
 def ends_the_program(error: BaseException) -> bool:
     """Say whether an exception out of a task is meant for the whole program.
 

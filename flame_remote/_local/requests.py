@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from flame_remote._deadline import NEVER, Deadline
+from flame_remote._execute.stack import require_stack
 from flame_remote._ids import TaskId
 
 from .callbacks import Callbacks
@@ -71,6 +72,7 @@ class Requests:
         with it. In the main thread, run meanwhile what the driver sends to be run on top of this
         task. Raises Struck if the task is cancelled.
         """
+        require_stack("a wait")
         worker, answers = self._worker, self._answers
         blocks = self.lends()
         gives_back = blocks and worker.gives_back

@@ -21,7 +21,7 @@ from .messages import About, Exit, LoadTarget, ResultEntry, TaskEntry
 from .output import TaskOutput
 from .result_packer import ResultPacker
 from .shelter import Struck
-from .values import Opened, Storage, open_values
+from .values import Opened, Storage, open_values, unpin
 from .worker import Worker, current_task
 
 _AGAIN: Final = int(Kind.AGAIN)
@@ -50,6 +50,7 @@ class Runner:
         # Any thread.
         self._names: dict[TaskId, str] = {}  # of calls that run beside others
         worker.run = self.run
+        worker.refuse = self.refuse
 
     def write_to(self, outputs: tuple[TaskOutput, ...]) -> None:
         """Tell where tasks print."""
@@ -124,6 +125,12 @@ class Runner:
         if result[1] == _AGAIN:  # it may come back, and has not started then
             link.flush()
             worker.forget_started()
+
+    def refuse(self, entry: TaskEntry, error: Exception) -> None:
+        """End a task with an error before it starts. Main thread, sheltered."""
+        unpin([argument[1:] for argument in entry[3]], self._link.counts.unpinned)
+        self._abouts.pop(entry[0], None)
+        self._link.outbox.append(self._packer.pack(entry[0], entry[1], False, error))
 
     def _prepare_and_call(self, entry: TaskEntry) -> tuple[float, tuple[bool, Any]]:
         """Return when the call began, and what `execute` answers. Leaves the task exposed."""

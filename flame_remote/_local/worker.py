@@ -15,6 +15,7 @@ from typing import Final
 
 from flame_remote._deadline import NEVER
 from flame_remote._execute.failure import encode_error
+from flame_remote._execute.stack import is_stack_nearly_full
 from flame_remote._ids import TaskId
 from flame_remote._outcome import Kind
 from flame_remote.exceptions import TaskCancelledError
@@ -73,6 +74,7 @@ class Worker:
         self.load_target: Callable[[LoadTarget], None]
         self.unload_target: Callable[[int], None] = lambda target_id: None
         self.run: Callable[[TaskEntry], None]  # sheltered; never raises
+        self.refuse: Callable[[TaskEntry, Exception], None]  # as `run`
         self.answer: Callable[[Message], None]
         self.interrupt_call: Callable[[TaskId], bool] = lambda task_id: False
         self.serve_calls: Callable[[], None] | None = None  # once calls run beside each other
@@ -149,7 +151,11 @@ class Worker:
                 entry = self.helping.popleft()
             except IndexError:
                 break
-            self.run(entry)
+            if is_stack_nearly_full(8):
+                error = RecursionError("tasks inside tasks, too deep to run them in one process")
+                self.refuse(entry, error)
+            else:
+                self.run(entry)
         self.link.flush()
         current_task.set(outer_task)
         self.start_task(outer)

@@ -43,10 +43,14 @@ def test_many_tasks_that_each_spawn_and_gather_come_to_an_end() -> None:
     assert flame.get([spread.remote(x) for x in range(50)]) == [4 * x + 6 for x in range(50)]
 
 
-def test_tasks_that_call_themselves_without_end_fail_with_an_error() -> None:
+@pytest.mark.parametrize("frames", [0, 1, 2])  # between two tasks: Python's limit falls elsewhere
+def test_tasks_that_call_themselves_without_end_fail_with_an_error(frames: int) -> None:
+    def get(ref: Any, more: int = frames) -> Any:
+        return get(ref, more - 1) if more else flame.get(ref)
+
     @flame.remote
     def endless(n: int) -> Any:
-        return flame.get(endless.remote(n + 1))
+        return get(endless.remote(n + 1))
 
     error = endless.remote(0).exception(timeout=50)
     assert isinstance(error, flame.FlameError)

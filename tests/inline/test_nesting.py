@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from flame_remote._execute.call import execute
-from flame_remote._inline.nesting import ends_the_program, is_stack_nearly_full
+from flame_remote._execute.stack import is_stack_nearly_full
+from flame_remote._inline.nesting import ends_the_program
 
 
 def raise_(error: BaseException) -> None:
