@@ -18,7 +18,7 @@ from flame_remote._refs import ObjectRef
 from flame_remote._registry import service_of
 from flame_remote._session import ensure_engine
 from flame_remote._signature import CallSignature
-from flame_remote.exceptions import InvalidOptionError
+from flame_remote.exceptions import EngineClosedError, InvalidOptionError
 from flame_remote.runner.source import Source, by_name
 
 T = TypeVar("T")
@@ -302,7 +302,8 @@ def _step_ended(
 
 def _cancel_step(ref: ObjectRef[Any]) -> None:
     """Cancel the making of an item, but not what the generator calls as it ends."""
-    ref._engine.cancel(ref, False, recursive=False)
+    with suppress(EngineClosedError):  # then it is ended with all else
+        ref._engine.cancel(ref, False, recursive=False)
 
 
 def _wake(loop: Any, arrived: Any, ref: object) -> None:

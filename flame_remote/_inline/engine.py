@@ -557,7 +557,7 @@ class InlineEngine(Engine):
         if fails:
             self._unname(spec.id)
         if actor is not None and actor.exits:
-            self._end_actor(spec.actor, "it has ended by itself, with flame.exit_actor()")
+            self._end_actor(spec.actor, actor.exits)
         for callback, ref in callbacks:
             _call_back(callback, ref)
         self._cancel_doomed()

@@ -311,10 +311,9 @@ class Core:
             self.endings.actor_ended(actor_id, "it was ended by flame.kill()")
         self.feed(events.ActorKilled(actor_id, may_restart))
 
-    def actor_exits(self, actor_id: ActorId) -> None:
+    def actor_exits(self, actor_id: ActorId, how: str) -> None:
         """An actor has decided to end."""
         if actor_id in self.scheduler.actors.table:  # else it was killed meanwhile
-            how = "it has ended by itself, with flame.exit_actor()"
             self.endings.actor_ended(actor_id, how)
         self.feed(events.ActorExited(actor_id))
 

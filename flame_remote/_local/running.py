@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from flame_remote._execute.actor_exit import ActorExit
+from flame_remote._execute.actor_exit import ActorExit, how_it_exits
 from flame_remote._execute.attempts import Again, Attempts
 from flame_remote._execute.call import execute, has_async_methods, is_coroutine
 from flame_remote._execute.failure import encode_error, encode_failure
@@ -22,6 +22,7 @@ from flame_remote._spec import TargetKind
 from flame_remote._wire.arguments import unpack_arguments
 from flame_remote._wire.packing import is_atom, unpack
 from flame_remote.exceptions import (
+    ActorDiedError,
     FlameError,
     ObjectFreedError,
     SerializationError,
@@ -355,19 +356,21 @@ class Runner:
                 value = error
         if isinstance(value, Unloadable):
             return _failed(task_id, encode_error(value.error)), None
-        if isinstance(value, ActorExit):
-            self._exit()
-            return (task_id, int(Kind.ATOM), None, ()), None
+        if self._instance is not None and (how := how_it_exits(value, self._instance)):
+            self._exit(how)
+            if isinstance(value, ActorExit):
+                return (task_id, int(Kind.ATOM), None, ()), None
+            return _failed(task_id, encode_error(ActorDiedError(self._actor_name, how))), None
         if isinstance(value, Struck):
             return _failed(task_id, encode_error(TaskCancelledError(name))), None
         return _failed(task_id, encode_failure(value, name, task_id, os.getpid())), None
 
-    def _exit(self) -> None:
+    def _exit(self, how: str) -> None:
         """Let this process end, with its actor: what has not begun here never will. Any thread."""
         self._worker.leave()
         if self._calls is not None:
             self._calls.leave()
-        self._link.send(Exit())
+        self._link.send(Exit(how))
         self._link.wake()
 
     def _pack_several(

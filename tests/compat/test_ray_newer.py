@@ -88,6 +88,8 @@ def test_an_actor_that_leaves_is_dead(engine: str) -> None:
     ray.get(store.leave.remote())
     with pytest.raises(ray.exceptions.ActorDiedError):
         ray.get(store.add.remote(1))
+    with pytest.raises(TypeError, match="for the methods of an actor"):
+        ray.actor.exit_actor()
 
 
 @needs(has_option("max_restarts"), "max_restarts")

@@ -264,7 +264,10 @@ def exit_actor() -> None:
     leave = getattr(flame, "exit_actor", None)
     if leave is None:
         raise NotImplementedError("this version of flame has no exit_actor(): use ray.kill(handle)")
-    leave()
+    try:
+        leave()
+    except flame.EngineError as error:  # no actor is running here
+        raise TypeError(str(error)) from None
 
 
 def _method_options(cls: type) -> dict[str, Mapping[str, Any]]:
