@@ -169,7 +169,7 @@ class InlineEngine(Engine):
                 self._actors[spec.id] = actor
             else:
                 self._objects.add_result(spec.id, target.name)
-            self._calls.add(spec)
+            self._calls.add(spec, task_stack.get())
             self._limits.submitted(spec, task_stack.get())
             if spec.parent in self.lineage.nodes or self._calls.running(spec.parent) is not None:
                 self.lineage.add(spec.id, spec.parent)
