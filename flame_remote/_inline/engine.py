@@ -38,6 +38,7 @@ from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind, Outcome
 from flame_remote._refs import ObjectRef, register_engine, unregister_engine
 from flame_remote._scheduling.lineage import Lineage
+from flame_remote._scheduling.living import LivingTargets
 from flame_remote._spec import Demand, Naming, TargetKind, TaskSpec
 from flame_remote._timeline import Span, Timeline
 from flame_remote._wire.packing import Packed
@@ -94,6 +95,8 @@ class InlineEngine(Engine):
         # Runs user code, so never called under the lock.
         self._limits = Limits()
         self._executor = CallExecutor(self._objects, self._actors, self._limits)
+        self._targets = LivingTargets()  # guarded by self._lock, but for the events
+        self.target_events = self._targets.events
         # What was asked for beside the work itself; None where it was not.
         self._timeline = Timeline() if config.timeline else None
         self._failed_calls: BundleWriter | None = None
@@ -625,10 +628,11 @@ class InlineEngine(Engine):
 
     def _take_ref_events(self) -> None:
         """Bring the counts up to date; let go of what nobody refers to any more."""
-        if not self.ref_events:
+        if not self.ref_events and not self.target_events:
             return
         gone: dict[ObjectId, StoredObject] = {}
         with self._lock:
+            code = self._executor.forget(self._targets.take_dead())
             while self.ref_events:
                 event = self.ref_events.popleft()
                 if event < 0:
@@ -637,6 +641,9 @@ class InlineEngine(Engine):
                     gone.update(self._objects.release((event,)))
             actors = self._remove_actors(gone)
         _bury(gone, actors)
+        if code:
+            del code
+            self._take_ref_events()  # of what it closed over
 
     def _remove_actors(self, gone: Iterable[ObjectId]) -> list[InlineActor]:
         """Take out the actors that nobody refers to. The caller holds self._lock."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from flame_remote._execute.actor_exit import ActorExit, how_it_exits
@@ -77,6 +77,10 @@ class CallExecutor:
             return failed(cannot_rebuild(f"the call of {target.name}()", "worker", error))
         self._limits.began(spec)
         return function, args, kwargs
+
+    def forget(self, target_ids: Iterable[int]) -> list[Any]:
+        """Take out code that nobody can call any more. Runs none: it dies with what is returned."""
+        return [self._code.pop(target_id) for target_id in target_ids if target_id in self._code]
 
     def conclude(self, spec: TaskSpec, succeeded: bool, value: Any) -> Content:
         """Return what is to be kept of how a call ended; a list if that is several objects."""

@@ -15,6 +15,7 @@ from flame_remote._execute.failure import add_needed_by
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling import commands, events
+from flame_remote._scheduling.living import LivingTargets
 from flame_remote._scheduling.records import TaskRecord
 from flame_remote._scheduling.scheduler import Scheduler
 from flame_remote._spec import TargetKind, TaskSpec
@@ -23,7 +24,6 @@ from .arena import SEGMENT_SHIFT
 from .crew import Crew
 from .endings import Endings
 from .inbound import Inbound
-from .living import LivingTargets
 from .mapping import MappingCache
 from .memory_watch import MemoryWatch
 from .messages import Free, Retire

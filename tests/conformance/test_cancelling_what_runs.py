@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import flame_remote as flame
@@ -99,6 +100,26 @@ def test_a_method_of_a_plain_actor_is_interrupted_and_the_actor_lives_on(
     worker = Worker.remote()
     assert is_cancelled(worker.work.remote(tmp_path), tmp_path, **how)
     assert flame.get(worker.ping.remote()) == "here"
+
+
+def test_a_task_that_is_cancelled_while_its_argument_is_rebuilt_hurts_no_other(
+    tmp_path: Path,
+) -> None:
+    class Slow:
+        def __reduce__(self) -> Any:
+            return work, (tmp_path,)
+
+    @flame.remote
+    def take(*values: Any) -> int:
+        return len(values)
+
+    array = np.arange(100_000)
+    ref = take.remote(array, Slow(), array)
+    assert wait_until((tmp_path / "begun").exists)
+    flame.cancel(ref, grace=LONG)
+    with pytest.raises(flame.TaskCancelledError):
+        flame.get(ref)
+    assert flame.get([take.remote(array, n) for n in range(20)]) == [2] * 20
 
 
 def test_a_time_of_grace_that_is_none_is_refused() -> None:
