@@ -113,10 +113,11 @@ class ObjectRef(Generic[T_co]):
         """Ask for the task to be cancelled; see `flame_remote.cancel`."""
         patience = None if grace is None else Deadline(grace, "grace")
         granted = self._engine.cancel(self, force, recursive)
-        if granted and not force and patience is not None:
-            if not self._engine.wait([self], 1, patience):
-                self._engine.cancel(self, True, recursive)
-        return granted
+        if force or not granted or patience is None:
+            return granted
+        if not self._engine.wait([self], 1, patience):
+            self._engine.cancel(self, True, recursive)
+        return True
 
     def add_done_callback(self, callback: Callable[[ObjectRef[T_co]], object]) -> None:
         """Call `callback(ref)` once the value or an error is there; at once if it is already.

@@ -18,7 +18,8 @@ class CallTable:
         self._objects = objects
         self._actors = actors
         self._waiting: dict[TaskId, TaskSpec] = {}  # in the order of the calls
-        self._callers: dict[TaskId, TaskId] = {}  # of those for actors: whose calls keep their order
+        # Of those for actors: whose calls keep their order.
+        self._callers: dict[TaskId, TaskId] = {}
         self._makers: dict[ObjectId, TaskId] = {}  # of objects that are one of several
         self._running: dict[TaskId, TaskSpec] = {}
         # What a running task, or one that it is nested in, waits for in `get`.

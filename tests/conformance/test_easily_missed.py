@@ -57,7 +57,7 @@ def test_seeds_in_tasks_do_not_confuse_what_they_make() -> None:
         refs = []
         for n in range(5):
             random.seed(1)
-            np.random.seed(1)  # noqa: NPY002  the global generator is what is meant
+            np.random.seed(1)
             refs += [flame.put((number, n)), identity.remote((number, n))]
         return [flame.get(ref) for ref in refs]
 
