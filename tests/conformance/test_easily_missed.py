@@ -95,6 +95,22 @@ def test_an_array_of_a_class_of_ones_own_keeps_its_class() -> None:
         assert np.allclose(got.in_feet(), 10)
 
 
+def test_sys_exit_in_a_method_fails_its_call_and_hurts_no_other_actor(engine_of_file: str) -> None:
+    @flame.remote
+    class Leaving:
+        def leave(self) -> None:
+            sys.exit(3)
+
+    is_here = engine_of_file in ("inline", "embedded")
+    journal, leaving = Journal.remote(), Leaving.remote()
+    with pytest.raises(
+        flame.ActorDiedError if is_here else flame.TaskError,
+        match=r"sys\.exit\(3\)" if is_here else "SystemExit: 3",
+    ):
+        flame.get(leaving.leave.remote())
+    assert flame.get(journal.note.remote("here")) == ["here"]
+
+
 def test_plain_methods_of_an_async_actor_run_on_its_loop() -> None:
     @flame.remote
     class Mixed:
