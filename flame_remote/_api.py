@@ -249,24 +249,33 @@ def _places_done(refs: list[ObjectRef[T]], most: int) -> list[int]:
     return places
 
 
-def cancel(ref: ObjectRef[Any], *, force: bool = False, recursive: bool = True) -> bool:
+def cancel(
+    ref: ObjectRef[Any],
+    *,
+    force: bool = False,
+    recursive: bool = True,
+    grace: float | None = None,
+) -> bool:
     """Cancel the task of a ref. Getting it then raises TaskCancelledError.
 
     Args:
         ref: what `.remote()` returned.
         force: end the process that runs the task, instead of raising KeyboardInterrupt in it.
         recursive: cancel the calls that the task has started, too, and what those have.
+        grace: wait so many seconds for the task to end; if it has not by then, end its process, as
+            with `force`. None does not wait. With `force` there is nothing to wait for.
 
     Returns:
         False if the task had ended already.
 
     Raises:
+        ValueError: `grace` is negative.
         RefMisuseError: `ref` is no ref.
         SessionEndedError: the ref belongs to a session that has ended.
     """
     (ref,) = checked_refs([ref], "cancel")
     require_usable(ref._engine, "an ObjectRef")
-    return ref._engine.cancel(ref, force, recursive)
+    return ref.cancel(force=force, recursive=recursive, grace=grace)
 
 
 def free(refs: ObjectRef[Any] | Iterable[ObjectRef[Any]]) -> None:

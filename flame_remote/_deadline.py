@@ -11,18 +11,19 @@ class Deadline:
 
     __slots__ = ("_moment", "seconds")
 
-    def __init__(self, seconds: float | None) -> None:
-        """Start counting now. `seconds` is a float of seconds from now, or None for never.
+    def __init__(self, seconds: float | None, name: str = "timeout") -> None:
+        """Start counting now. `seconds` is a float of seconds from now, or None for never; `name`
+        is what the user calls it.
 
         Raises TypeError for something that is no number and ValueError for a negative one.
         """
         if seconds is not None:
             if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
                 raise TypeError(
-                    f"timeout must be a number of seconds or None, not {type(seconds).__name__}"
+                    f"{name} must be a number of seconds or None, not {type(seconds).__name__}"
                 )
             if not seconds >= 0:
-                raise ValueError(f"timeout must be 0 or more seconds, not {seconds!r}")
+                raise ValueError(f"{name} must be 0 or more seconds, not {seconds!r}")
         self.seconds = seconds
         self._moment = None if seconds is None else time.monotonic() + seconds
 

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from flame_remote._far_ends import FarEnd
 from flame_remote._refs import ObjectRef
+from flame_remote.exceptions import EngineClosedError
 
 # Items that are asked for before they are needed: as many as hide the way there and back.
 _AHEAD: Final = 32
@@ -173,4 +174,5 @@ def _step_ended(
 
 def _cancel_step(ref: ObjectRef[Any]) -> None:
     """Cancel the making of an item, but not what the generator calls as it ends."""
-    ref._engine.cancel(ref, False, recursive=False)
+    with suppress(EngineClosedError):  # then it is ended with all else
+        ref._engine.cancel(ref, False, recursive=False)

@@ -107,9 +107,17 @@ class ObjectRef(Generic[T_co]):
             return error
         return None
 
-    def cancel(self, *, force: bool = False, recursive: bool = True) -> bool:
+    def cancel(
+        self, *, force: bool = False, recursive: bool = True, grace: float | None = None
+    ) -> bool:
         """Ask for the task to be cancelled; see `flame_remote.cancel`."""
-        return self._engine.cancel(self, force, recursive)
+        patience = None if grace is None else Deadline(grace, "grace")
+        granted = self._engine.cancel(self, force, recursive)
+        if force or not granted or patience is None:
+            return granted
+        if not self._engine.wait([self], 1, patience):
+            self._engine.cancel(self, True, recursive)
+        return True
 
     def add_done_callback(self, callback: Callable[[ObjectRef[T_co]], object]) -> None:
         """Call `callback(ref)` once the value or an error is there; at once if it is already.

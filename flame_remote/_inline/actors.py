@@ -35,7 +35,7 @@ class InlineActor:
         self.running: dict[TaskId, str] = {}  # with their groups, in the order of the calls
         self.failure = b""  # of its constructor, as encoded
         self.how_it_died = ""
-        self.exits = False  # by its own wish, which has just ended a call
+        self.exits = ""  # how, by its own wish, which has just ended a call
 
     def busy_with(self, group: str) -> TaskId:
         """Return a call for whose end a further one of the group must wait, 0 if it need not."""

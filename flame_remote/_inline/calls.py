@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._spec import TaskSpec
@@ -18,14 +18,20 @@ class CallTable:
         self._objects = objects
         self._actors = actors
         self._waiting: dict[TaskId, TaskSpec] = {}  # in the order of the calls
+        # Of those for actors: whose calls keep their order.
+        self._callers: dict[TaskId, TaskId] = {}
         self._makers: dict[ObjectId, TaskId] = {}  # of objects that are one of several
         self._running: dict[TaskId, TaskSpec] = {}
         # What a running task, or one that it is nested in, waits for in `get`.
         self._blocked_on: dict[TaskId, ObjectId] = {}
 
-    def add(self, spec: TaskSpec) -> None:
-        """Take in a call. Until remove(), what it refers to is kept."""
+    def add(self, spec: TaskSpec, made_in: Sequence[TaskId]) -> None:
+        """Take in a call, made in tasks nested in one another. Until remove(), what it refers to is
+        kept.
+        """
         self._waiting[spec.id] = spec
+        if spec.actor:
+            self._callers[spec.id] = self._caller_of(made_in)
         self._makers.update(dict.fromkeys(spec.returns or (), spec.id))
         self._objects.hold(held_by(spec))
 
@@ -74,6 +80,7 @@ class CallTable:
         spec = self._waiting.pop(task_id, None)
         if spec is not None:
             self._running[task_id] = spec
+            self._callers.pop(task_id, None)
             actor = self._actors.get(spec.actor)
             if actor is not None:
                 actor.running[task_id] = spec.target.group
@@ -135,9 +142,23 @@ class CallTable:
         for earlier in self._waiting.values():
             if earlier is spec:
                 break
-            if earlier.actor == spec.actor and earlier.target.group == group:
+            if (
+                earlier.actor == spec.actor
+                and earlier.target.group == group
+                and self._callers[earlier.id] == self._callers[spec.id]
+            ):
                 return earlier.id
         return 0
+
+    def _caller_of(self, made_in: Sequence[TaskId]) -> TaskId:
+        """Return whose calls keep their order: 0 for the main program, a plain actor, or a task."""
+        maker = self._running.get(made_in[-1]) if made_in else None
+        if maker is None:
+            return 0
+        actor = self._actors.get(maker.actor)
+        creation = actor.creation if actor is not None else None
+        is_alone = creation is not None and creation.target.max_concurrency == 1
+        return maker.actor if is_alone else maker.id
 
 
 def held_by(spec: TaskSpec) -> list[ObjectId]:

@@ -51,7 +51,7 @@ class Endings:
         if made is not None and made.failure:  # to be constructed
             tables.unname(spec.id)
         if actor is not None and actor.exits:
-            tables.end_actor(spec.actor, "it has ended by itself, with flame.exit_actor()")
+            tables.end_actor(spec.actor, actor.exits)
         for callback, ref in callbacks:
             call_back(callback, ref)
 

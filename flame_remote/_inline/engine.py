@@ -60,6 +60,8 @@ class InlineEngine(Engine):
         self._limits = Limits()
         self._records = Records(tables.objects, tables.actors, timeline=config.timeline)
         executor = CallExecutor(tables.objects, tables.actors, self._limits)
+        tables.forget_code = executor.forget
+        self.target_events = tables.targets.events
         endings = Endings(tables, self._limits, self._records)
         self._runner = Runner(tables, executor, endings, self._records)
         self._waits = Waits(tables)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from flame_remote._execute.actor_exit import ActorExit
+from flame_remote._execute.actor_exit import ActorExit, how_it_exits
 from flame_remote._execute.attempts import Attempts
 from flame_remote._execute.failure import add_needed_by, encode_error, encode_failure
 from flame_remote._execute.result import cannot_rebuild, pack_result
@@ -78,13 +78,14 @@ class CallExecutor:
         self._limits.began(spec)
         return function, args, kwargs
 
+    def forget(self, target_ids: Iterable[int]) -> list[Any]:
+        """Take out code that nobody can call any more. Runs none: it dies with what is returned."""
+        return [self._code.pop(target_id) for target_id in target_ids if target_id in self._code]
+
     def conclude(self, spec: TaskSpec, succeeded: bool, value: Any) -> Content:
         """Return what is to be kept of how a call ended; a list if that is several objects."""
-        if isinstance(value, ActorExit):
-            self._actors[spec.actor].exits = True
-            return Outcome(Kind.ATOM, None)
         if not succeeded:
-            return self._raised(spec, value)
+            return self._exited(spec, value) or self._raised(spec, value)
         if spec.target.kind is TargetKind.ACTOR:
             made = self._actors.get(spec.id)
             if made is None or made.how_it_died:  # by its own constructor
@@ -102,6 +103,16 @@ class CallExecutor:
             return pack_result(value, spec.target.name, function)
         except SerializationError as error:
             return failed(error)
+
+    def _exited(self, spec: TaskSpec, error: BaseException) -> Outcome | None:
+        """Return how a call ended that has ended its actor by itself; None if it has not."""
+        actor = self._actors.get(spec.actor)
+        if actor is None or not (how := how_it_exits(error, actor.instance)):
+            return None
+        actor.exits = how
+        if isinstance(error, ActorExit):
+            return Outcome(Kind.ATOM, None)
+        return failed(ActorDiedError(actor.name, how))
 
     def _raised(self, spec: TaskSpec, error: BaseException) -> Outcome:
         data = encode_failure(error, spec.target.name, spec.id, os.getpid())

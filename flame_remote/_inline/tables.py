@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from flame_remote._actor_names import ActorNames
 from flame_remote._execute.unread import report_unread
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling.lineage import Lineage
+from flame_remote._scheduling.living import LivingTargets
 from flame_remote._spec import Demand, Naming, TargetKind, TaskSpec
 from flame_remote.exceptions import EngineClosedError, SessionEndedError
 
 from .actors import InlineActor
 from .calls import CallTable
+from .nesting import task_stack
 from .objects import CallbackOfRef, ObjectTable, StoredObject
 
 
@@ -40,6 +43,9 @@ class Tables:
         self.cancelled: set[TaskId] = set()  # of the calls that run
         self.lineage = Lineage()
         self.scopes: set[TaskId] = set()  # those that are open
+        self.targets = LivingTargets()  # their events are appended to by any thread
+        # Takes out code that nobody can call any more; set by who keeps it.
+        self.forget_code: Callable[[Iterable[int]], list[Any]] = lambda target_ids: []
 
     # --- calls ---
 
@@ -53,7 +59,7 @@ class Tables:
             self._begin_actor(spec, naming)
         else:
             self.objects.add_result(spec.id, target.name)
-        self.calls.add(spec)
+        self.calls.add(spec, task_stack.get())
         if spec.parent in self.lineage.nodes or self.calls.running(spec.parent) is not None:
             self.lineage.add(spec.id, spec.parent)
 
@@ -102,10 +108,11 @@ class Tables:
 
     def take_ref_events(self) -> None:
         """Bring the counts up to date; let go of what nobody refers to any more."""
-        if not self.ref_events:
+        if not self.ref_events and not self.targets.events:
             return
         gone: dict[ObjectId, StoredObject] = {}
         with self.lock:
+            code = self.forget_code(self.targets.take_dead())
             while self.ref_events:
                 event = self.ref_events.popleft()
                 if event < 0:
@@ -114,6 +121,9 @@ class Tables:
                     gone.update(self.objects.release((event,)))
             actors = self.remove_actors(gone)
         bury(gone, actors)
+        if code:
+            del code
+            self.take_ref_events()  # of what it closed over
 
     def drop(self, object_ids: Iterable[ObjectId]) -> None:
         """Let go of values though refs to them are left. Raises EngineClosedError."""

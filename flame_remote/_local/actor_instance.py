@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from flame_remote._execute.actor_exit import how_it_exits
 from flame_remote._execute.iterations import Iterations, method_in
 
 from .keeping import StateKeeper
@@ -23,7 +24,7 @@ class ActorInstance:
         self._instance: Any = None
         self._keeper: StateKeeper | None = None  # of its state, if that is kept
         self._iterations = Iterations()  # of its generator methods
-        self._name = ""
+        self.name = ""  # the class's, for people
 
     @property
     def exists(self) -> bool:
@@ -34,7 +35,7 @@ class ActorInstance:
         self, target: LoadTarget, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """Make the instance, from the state that was kept last if there is one."""
-        self._name = target.name
+        self.name = target.name
         state = kwargs.pop(STATE_PLACE, _NO_STATE)
         instance: Any = cls(*args, **kwargs)
         if state is not _NO_STATE:
@@ -56,8 +57,12 @@ class ActorInstance:
     def name_of(self, target_id: str) -> str:
         """Return a method's name for people. Any thread."""
         if target_id == "__call__":  # of the function that is the instance here
-            return self._name
-        return f"{self._name}.{method_in(target_id)}"
+            return self.name
+        return f"{self.name}.{method_in(target_id)}"
+
+    def how_it_exits(self, error: object) -> str:
+        """Return how the actor ends whose method raised that, "" if it goes on. Any thread."""
+        return how_it_exits(error, self._instance) if self._instance is not None else ""
 
     def close(self) -> None:
         """Let go of the instance, so that its own clean-up runs."""

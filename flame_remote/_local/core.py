@@ -14,6 +14,7 @@ from flame_remote._config import Config
 from flame_remote._ids import ActorId, ObjectId, TaskId
 from flame_remote._outcome import Kind
 from flame_remote._scheduling import commands, events
+from flame_remote._scheduling.living import LivingTargets
 from flame_remote._scheduling.scheduler import Scheduler
 
 from .arena import SEGMENT_SHIFT
@@ -21,7 +22,6 @@ from .crew import Crew
 from .endings import Endings
 from .inbound import Inbound
 from .intake import Intake
-from .living import LivingTargets
 from .mapping import MappingCache
 from .memory_watch import MemoryWatch
 from .messages import Free, Retire
@@ -271,10 +271,9 @@ class Core:
             self.endings.actor_ended(actor_id, "it was ended by flame.kill()")
         self.feed(events.ActorKilled(actor_id, may_restart))
 
-    def actor_exits(self, actor_id: ActorId) -> None:
+    def actor_exits(self, actor_id: ActorId, how: str) -> None:
         """An actor has decided to end."""
         if actor_id in self.scheduler.actors.table:  # else it was killed meanwhile
-            how = "it has ended by itself, with flame.exit_actor()"
             self.endings.actor_ended(actor_id, how)
         self.feed(events.ActorExited(actor_id))
 

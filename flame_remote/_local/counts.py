@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from flame_remote._ids import ObjectId
+from flame_remote._scheduling.living import LivingTargets
 
-from .living import LivingTargets
 from .messages import Counts
 
 

@@ -155,7 +155,7 @@ class Inbound:
         self._core.kill_actor(message.actor_id, may_restart=message.may_restart)
 
     def _exit(self, worker: WorkerHandle, message: Exit) -> None:
-        self._core.actor_exits(worker.actor_id)
+        self._core.actor_exits(worker.actor_id, message.how)
 
     def _keep_state(self, worker: WorkerHandle, message: KeepState) -> None:
         if worker.actor_id in self._core.scheduler.actors.table:  # else it has been killed

@@ -31,7 +31,7 @@ class StateKeeper:
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
                 value = method(*args, **kwargs)
-            except ActorExit:
+            except (ActorExit, SystemExit):  # it needs no state any more
                 raise
             except BaseException:
                 self._note()
@@ -46,7 +46,7 @@ class StateKeeper:
     async def _after(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         try:
             value = await coroutine
-        except ActorExit:
+        except (ActorExit, SystemExit):  # it needs no state any more
             raise
         except BaseException:
             self._note()

@@ -269,6 +269,8 @@ class Kill(NamedTuple):
 class Exit(NamedTuple):
     """The actor that lives here has decided to end: it starts no call any more."""
 
+    how: str  # the end of a sentence
+
 
 class KeepState(NamedTuple):
     """An object that this worker has put is the state of its actor from now on."""

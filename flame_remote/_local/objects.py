@@ -167,7 +167,7 @@ class ObjectTable:
 
     def _settle_parts(self, parts: Sequence[ObjectId], kind: int, data: Any) -> None:
         """Note what became of each object that a task makes."""
-        if kind == _FAILED:
+        if kind != _SEVERAL:  # an error, or the None of a call that has ended its actor
             for part in parts:
                 self.by_id[part].was_read = part != parts[0]  # one report is enough
                 self.settle(part, kind, data, ())

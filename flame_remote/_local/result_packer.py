@@ -13,8 +13,9 @@ from flame_remote._execute.result import pack_result
 from flame_remote._execute.several import Several
 from flame_remote._ids import TaskId
 from flame_remote._outcome import Kind, Outcome
-from flame_remote.exceptions import FlameError, TaskCancelledError
+from flame_remote.exceptions import ActorDiedError, FlameError, TaskCancelledError
 
+from .actor_instance import ActorInstance
 from .arena import Extent
 from .loaded_code import LoadedCode, Unloadable
 from .messages import ResultEntry, Value
@@ -25,10 +26,17 @@ from .values import Storage
 class ResultPacker:
     """Makes result entries; large values go to shared memory. Safe to call from any thread."""
 
-    def __init__(self, code: LoadedCode, storage: Storage, exit_actor: Callable[[], None]) -> None:
-        """`exit_actor` is called for a call by which its actor has decided to end."""
+    def __init__(
+        self,
+        code: LoadedCode,
+        actor: ActorInstance,
+        storage: Storage,
+        exit_actor: Callable[[str], None],
+    ) -> None:
+        """`exit_actor` is told how, for a call by which its actor has decided to end."""
         # Constant after construction.
         self._code = code
+        self._actor = actor
         self._storage = storage
         self._exit_actor = exit_actor
 
@@ -58,9 +66,11 @@ class ResultPacker:
                 value = error
         if isinstance(value, Unloadable):
             return _failed(task_id, encode_error(value.error)), None
-        if isinstance(value, ActorExit):
-            self._exit_actor()
-            return (task_id, int(Kind.ATOM), None, ()), None
+        if how := self._actor.how_it_exits(value):
+            self._exit_actor(how)
+            if isinstance(value, ActorExit):
+                return (task_id, int(Kind.ATOM), None, ()), None
+            return _failed(task_id, encode_error(ActorDiedError(self._actor.name, how))), None
         if isinstance(value, Struck):
             return _failed(task_id, encode_error(TaskCancelledError(name))), None
         return _failed(task_id, encode_failure(value, name, task_id, os.getpid())), None

@@ -42,7 +42,7 @@ class Runner:
         self._code = LoadedCode(worker, self._actor, self._construct)
         self._functions = self._code.functions  # for reading
         self._name_of = self._code.name_of
-        self._packer = ResultPacker(self._code, storage, self._exit)
+        self._packer = ResultPacker(self._code, self._actor, storage, self._exit)
         self._calls: Calls | None = None  # if that actor runs several calls at a time
         self._awaited: AsyncCalls | None = None  # runs coroutines of calls that run alone
         self._running_target: int | str = 0
@@ -240,12 +240,12 @@ class Runner:
         self._names.pop(entry[0], None)
         self._link.flush()
 
-    def _exit(self) -> None:
+    def _exit(self, how: str) -> None:
         """Let this process end, with its actor: what has not begun here never will. Any thread."""
         self._worker.leave()
         if self._calls is not None:
             self._calls.leave()
-        self._link.send(Exit())
+        self._link.send(Exit(how))
         self._link.wake()
 
 

@@ -79,6 +79,8 @@ def test_an_actor_that_leaves_is_dead(engine: str) -> None:
     ray.get(store.leave.remote())
     with pytest.raises(ray.exceptions.ActorDiedError):
         ray.get(store.add.remote(1))
+    with pytest.raises(TypeError, match="for the methods of an actor"):
+        ray.actor.exit_actor()
 
 
 def test_an_actor_is_restarted_and_its_calls_are_tried_again(engine: str) -> None:

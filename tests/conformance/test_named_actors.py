@@ -10,6 +10,7 @@ import pytest
 
 import flame_remote as flame
 
+from ..conftest import wait_until
 from .helpers import gate
 from .local_engines import engine, nothing_is_left_behind
 
@@ -140,6 +141,61 @@ def test_a_name_is_free_when_the_last_handle_is_gone() -> None:
         flame.get_actor("brief")
     again = Counter.options(name="brief").remote(7)
     assert flame.get(again.add.remote()) == 8
+
+
+def closing_over(handle: Any) -> Any:
+    @flame.remote
+    def use() -> int:
+        return flame.get(handle.add.remote())  # type: ignore[no-any-return]
+
+    flame.get(use.remote())
+    return use
+
+
+def returned_again(handle: Any) -> Any:
+    @flame.remote
+    def give_back(handles: list[Any]) -> list[list[Any]]:
+        return [handles]
+
+    ref = give_back.remote([handle])
+    flame.wait([ref])
+    return ref
+
+
+def kept_by_another(handle: Any) -> Any:
+    @flame.remote
+    class Keeper:
+        def keep(self, handles: dict[str, Any]) -> int:
+            self.handles = handles
+            return flame.get(handles["kept"].add.remote())  # type: ignore[no-any-return]
+
+    keeper = Keeper.remote()
+    flame.get(keeper.keep.remote({"kept": handle}))
+    return keeper
+
+
+@pytest.mark.parametrize(
+    "place",
+    [lambda handle: flame.put([{"in": handle}]), closing_over, returned_again, kept_by_another],
+    ids=["stored", "closed over", "returned again", "kept by an actor"],
+)
+def test_an_actor_lives_exactly_as_long_as_its_handle_can_be_reached(place: Any) -> None:
+    counter = Counter.options(name="reached").remote()
+    holder = place(counter)
+    del counter
+    gc.collect()
+    assert flame.get(flame.get_actor("reached").add.remote()) >= 1
+    del holder
+    gc.collect()
+
+    def is_gone() -> bool:
+        try:
+            flame.get_actor("reached")
+        except flame.ActorNotFoundError:
+            return True
+        return False
+
+    assert wait_until(is_gone)
 
 
 def test_a_name_is_free_when_its_actor_was_killed() -> None:

@@ -154,6 +154,8 @@ def test_task_that_goes_wrong_fails_alone(place: str, kind: Any) -> None:
     if kind == "die":
         assert died
         assert "SIGKILL" in str(caught.value)
+    elif kind is SystemExit and place == "running a method":
+        assert "ended by itself, with sys.exit('gone wrong')" in str(caught.value)
     elif place != "constructing an actor":
         assert not died
     require_alive()

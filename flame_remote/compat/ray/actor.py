@@ -239,7 +239,10 @@ def exit_actor() -> NoReturn:
     Raises:
         TypeError: not called in a method of an actor.
     """
-    flame.exit_actor()
+    try:
+        flame.exit_actor()
+    except flame.EngineError as error:  # no actor is running here
+        raise TypeError(str(error)) from None
 
 
 def _method_options(cls: type) -> dict[str, Mapping[str, Any]]:
