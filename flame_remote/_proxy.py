@@ -31,7 +31,7 @@ class ValueProxy(wrapt.LazyObjectProxy[Any]):
     @property  # type: ignore[misc]
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         # Picklers ask for the class of everything; the answer must not cost a fetch.
-        if getattr(_refs._packing, "refs", None) is not None:
+        if _refs.refs_being_collected() is not None:
             return ValueProxy
         return self.__wrapped__.__class__
 

@@ -187,7 +187,7 @@ class ObjectRef(Generic[T_co]):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        collected = getattr(_packing, "refs", None)
+        collected = refs_being_collected()
         if collected is None:
             # Pickled by the user's own hand: nobody can tell when the copy dies, so it never does.
             self._engine.ref_events.append(-self._id)
@@ -245,22 +245,34 @@ _packing = threading.local()
 _engines: weakref.WeakValueDictionary[str, Engine] = weakref.WeakValueDictionary()
 
 
-class collecting_refs:
-    """Collect every ref that is pickled inside the block, in this thread.
+class _CollectedRefs(list["ObjectRef[Any]"]):
+    __slots__ = ("__weakref__",)
 
-    A class, as no interrupt falls between the last line of its `__enter__` and the block.
+
+class collecting_refs:
+    """Collect every ref that is pickled inside the block, in this thread, in the list it gives.
+
+    The list lives as long as the block that holds it, and only so long does it count: Ctrl-C may
+    strike as `__exit__` begins. A class, as no interrupt falls between the last line of its
+    `__enter__` and the block.
     """
 
     __slots__ = ("_outer",)
 
     def __enter__(self) -> list[ObjectRef[Any]]:
-        refs: list[ObjectRef[Any]] = []
+        refs = _CollectedRefs()
         self._outer = getattr(_packing, "refs", None)
-        _packing.refs = refs
+        _packing.refs = weakref.ref(refs)
         return refs
 
     def __exit__(self, *_: object) -> None:
         _packing.refs = self._outer
+
+
+def refs_being_collected() -> list[ObjectRef[Any]] | None:
+    """Return the list of the block of `collecting_refs` that this thread is in, None outside."""
+    collected = getattr(_packing, "refs", None)
+    return None if collected is None else collected()
 
 
 def register_engine(engine: Engine) -> None:

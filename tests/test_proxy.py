@@ -101,3 +101,11 @@ def test_looking_behind_a_value_fetches_nothing(gets: list[Any]) -> None:
     assert ref_behind(ref) is ref
     assert ref_behind("text") == "text"
     assert gets == []
+
+
+def test_a_block_whose_end_was_torn_by_an_interrupt_collects_no_more() -> None:
+    refs = _refs.collecting_refs().__enter__()  # its __exit__ is never reached
+    assert _refs.refs_being_collected() is refs
+    del refs  # as its frame does, in the end
+    assert _refs.refs_being_collected() is None
+    assert isinstance(flame.put({}).proxy(), dict)

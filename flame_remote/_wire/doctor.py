@@ -38,7 +38,7 @@ def diagnose(value: object, error: BaseException) -> str:
             return (
                 "is nested too deeply to be sent to another process; pass it flattened, or in parts"
             )
-        with collecting_refs():
+        with collecting_refs() as _refs:
             return _told(value, _path_to_culprit(value), error)
     except Exception:
         return f"cannot be sent to another process: {_shown_error(error)}"
